@@ -1,0 +1,66 @@
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+
+#include "../sys/failure.h"
+
+/// Where JavaScript's values become C++'s and failures become exceptions.
+namespace berth::addon {
+
+/// A failure as the NativeError of native.d.ts.
+Napi::Error to_error(Napi::Env env, const Failure& failure);
+
+/// A promise settled by work on the thread pool. `work` runs there and fills in a result or a failure; `convert` makes
+/// the JavaScript value of the result, back on the main thread.
+template <typename Result>
+class Task : public Napi::AsyncWorker {
+  public:
+    using Work = int (*)(Result& result, Failure& failure);
+    using Convert = Napi::Value (*)(Napi::Env env, Result& result);
+
+    Task(Napi::Env env, Result&& input, Work work, Convert convert)
+        : Napi::AsyncWorker(env),
+          promise_(Napi::Promise::Deferred::New(env)),
+          result_(std::move(input)),
+          work_(work),
+          convert_(convert) {}
+
+    static Napi::Promise run(Napi::Env env, Result&& input, Work work, Convert convert) {
+        auto* task = new Task(env, std::move(input), work, convert);  // deletes itself when it is done
+        Napi::Promise promise = task->promise_.Promise();
+        task->Queue();
+        return promise;
+    }
+
+  protected:
+    void Execute() override { failed_ = work_(result_, failure_) < 0; }
+    void OnOK() override {
+        if (failed_) {
+            promise_.Reject(to_error(Env(), failure_).Value());
+        } else {
+            promise_.Resolve(convert_(Env(), result_));
+        }
+    }
+
+  private:
+    Napi::Promise::Deferred promise_;
+    Result result_;
+    Work work_;
+    Convert convert_;
+    Failure failure_;
+    bool failed_ = false;
+};
+
+/// The argument as a descriptor, pid or other 32-bit number; throws a TypeError otherwise.
+int integer(const Napi::CallbackInfo& info, size_t index);
+std::string text(const Napi::CallbackInfo& info, size_t index);
+
+void export_mounts(Napi::Env env, Napi::Object exports);
+void export_namespaces(Napi::Env env, Napi::Object exports);
+void export_processes(Napi::Env env, Napi::Object exports);
+void export_sockets(Napi::Env env, Napi::Object exports);
+void export_accounts(Napi::Env env, Napi::Object exports);
+
+}  // namespace berth::addon

@@ -1,0 +1,68 @@
+#include <chrono>
+
+#include "../sys/loop.h"
+#include "../sys/mount.h"
+#include "border.h"
+
+namespace berth::addon {
+namespace {
+
+struct ImageMount {
+    int image;
+    int candidate;
+    std::string filesystem;
+    Fd mount;
+    int loop_index = -1;
+    int64_t loop_us = 0;
+    int64_t mount_us = 0;
+};
+
+int64_t since(std::chrono::steady_clock::time_point start) {
+    const auto passed = std::chrono::steady_clock::now() - start;
+    return std::chrono::duration_cast<std::chrono::microseconds>(passed).count();
+}
+
+int mount_image(ImageMount& task, Failure& failure) {
+    const auto start = std::chrono::steady_clock::now();
+    const LoopDevice device = attach_loop(task.image, task.candidate, failure);
+    if (!device.fd) return -1;
+    task.loop_index = device.index;
+    task.loop_us = since(start);
+    const auto mounting = std::chrono::steady_clock::now();
+    const MountParameter parameters[] = {{"source", device.path}, {"ro", nullptr}, {nullptr, nullptr}};
+    task.mount = new_mount(task.filesystem.c_str(), parameters, kMountReadOnly | kMountNoSuid | kMountNoDev,
+                           failure);
+    task.mount_us = since(mounting);
+    return task.mount ? 0 : -1;
+}
+
+Napi::Value to_value(Napi::Env env, ImageMount& task) {
+    Napi::Object value = Napi::Object::New(env);
+    value.Set("mount", task.mount.release());
+    value.Set("loopIndex", task.loop_index);
+    value.Set("loopMicroseconds", static_cast<double>(task.loop_us));
+    value.Set("mountMicroseconds", static_cast<double>(task.mount_us));
+    return value;
+}
+
+Napi::Value mount_image_binding(const Napi::CallbackInfo& info) {
+    ImageMount task;
+    task.image = integer(info, 0);
+    task.filesystem = text(info, 1);
+    task.candidate = integer(info, 2);
+    return Task<ImageMount>::run(info.Env(), std::move(task), mount_image, to_value);
+}
+
+void idmap_binding(const Napi::CallbackInfo& info) {
+    Failure failure;
+    if (idmap(integer(info, 0), integer(info, 1), failure) < 0) throw to_error(info.Env(), failure);
+}
+
+}  // namespace
+
+void export_mounts(Napi::Env env, Napi::Object exports) {
+    exports.Set("mountImage", Napi::Function::New(env, mount_image_binding));
+    exports.Set("idmapMount", Napi::Function::New(env, idmap_binding));
+}
+
+}  // namespace berth::addon

@@ -1,0 +1,85 @@
+// The builder: berthd's short-lived child that puts one container together and ends, leaving its namespaces to be
+// pinned. It holds root's rights only until it has entered the caller's mount namespace; see docs/adr/0002.
+//
+// Descriptors: 3 the socket to berthd, 4 the detached image mount, 5 a pidfd of the process whose mount namespace is
+// the starting point. Takes no arguments and no environment.
+
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "../sys/mount.h"
+#include "identity.h"
+#include "root.h"
+#include "spec.h"
+
+namespace berth::builder {
+namespace {
+
+constexpr int kSocket = 3;
+constexpr int kImage = 4;
+constexpr int kCaller = 5;
+
+void set_text(char* target, size_t size, const char* text) { std::snprintf(target, size, "%s", text); }
+
+int report_failure(const Progress& progress) {
+    berth_v1_BuildEvent event = berth_v1_BuildEvent_init_zero;
+    event.kind = berth_v1_BuildEvent_Kind_KIND_FAILED;
+    event.step = progress.step;
+    set_text(event.call, sizeof event.call, progress.failure.call);
+    set_text(event.object, sizeof event.object, progress.failure.object);
+    event.error_number = static_cast<uint32_t>(progress.failure.error);
+    Failure ignored;
+    send_event(kSocket, event, ignored);
+    return 1;
+}
+
+int report_and_wait(berth_v1_BuildEvent_Kind kind, Failure& failure) {
+    berth_v1_BuildEvent event = berth_v1_BuildEvent_init_zero;
+    event.kind = kind;
+    if (send_event(kSocket, event, failure) < 0) return -1;
+    return await_answer(kSocket, failure);
+}
+
+/// From the caller's mount namespace to one of our own, in a user namespace of the user's where the site allows that.
+int enter_namespaces(const Spec& spec, Progress& progress) {
+    Failure& failure = progress.failure;
+    progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
+    // setns(2) with a pidfd: Linux 5.8.
+    if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
+    close(kCaller);
+    if (!spec.user_namespace) {
+        if (unshare(CLONE_NEWNS) < 0) return failure.set("unshare", "mount namespace");
+        return make_slave("/", failure);
+    }
+    progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
+    if (become_user(spec, failure) < 0) return -1;
+    progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
+    // A mount namespace of a less privileged user namespace receives the host's later mounts and sends none
+    // (mount_namespaces(7)), so there is nothing to make a slave.
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return failure.set("unshare", "user namespace");
+    progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
+    return report_and_wait(berth_v1_BuildEvent_Kind_KIND_USER_NAMESPACE, failure);
+}
+
+int run() {
+    Progress progress;
+    progress.step = berth_v1_BuildStep_BUILD_STEP_SPEC;
+    Spec spec;
+    if (receive_spec(kSocket, spec, progress.failure) < 0) return report_failure(progress);
+    umask(0);
+    if (enter_namespaces(spec, progress) < 0) return report_failure(progress);
+    std::vector<Source> sources;
+    if (open_sources(spec, sources, progress) < 0) return report_failure(progress);
+    if (build_root(spec, kImage, sources, progress) < 0) return report_failure(progress);
+    sources.clear();
+    if (report_and_wait(berth_v1_BuildEvent_Kind_KIND_BUILT, progress.failure) < 0) return 1;
+    return 0;
+}
+
+}  // namespace
+}  // namespace berth::builder
+
+int main() { return berth::builder::run(); }

@@ -1,0 +1,143 @@
+#include "skeleton.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+
+#include "../sys/mount.h"
+#include "identity.h"
+
+namespace berth::builder {
+namespace {
+
+// An image's passwd or group file. More than this is no such file.
+constexpr size_t kMostImageFileBytes = size_t{1} << 20;
+
+std::string parent_of(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+}
+
+const char* relative(const std::string& resolved) { return resolved == "/" ? "." : resolved.c_str() + 1; }
+
+int write_all(int fd, const std::string& text, const std::string& name, Failure& failure) {
+    size_t written = 0;
+    while (written < text.size()) {
+        const ssize_t count = write(fd, text.data() + written, text.size() - written);
+        if (count < 0) return failure.set("write", name.c_str());
+        written += static_cast<size_t>(count);
+    }
+    return 0;
+}
+
+}  // namespace
+
+Skeleton::Skeleton(const Spec& spec, int layer, int image, std::string image_path)
+    : spec_(spec), layer_(layer), image_(image), image_path_(std::move(image_path)) {}
+
+int Skeleton::resolve(const std::string& path, std::string& resolved, Failure& failure) {
+    const LookUpAsUser as_user(spec_, failure);
+    if (as_user.failed()) return -1;
+    std::string existing = path;
+    std::string missing;
+    for (;;) {
+        const Fd found = open_in_root(image_, existing.c_str(), O_PATH, true, failure);
+        if (found) {
+            char link[32];
+            std::snprintf(link, sizeof link, "/proc/self/fd/%d", found.get());
+            char name[PATH_MAX];
+            const ssize_t length = readlink(link, name, sizeof name - 1);
+            if (length < 0) return failure.set("readlink", link);
+            const std::string full(name, static_cast<size_t>(length));
+            if (full.compare(0, image_path_.size(), image_path_) != 0)
+                return failure.set("readlink", path.c_str(), EXDEV);
+            resolved = full.substr(image_path_.size()) + missing;
+            if (resolved.empty()) resolved = "/";
+            return 0;
+        }
+        if (failure.error != ENOENT || existing == "/") return failure.set("openat2", path.c_str(), failure.error);
+        const std::string parent = parent_of(existing);
+        missing = existing.substr(parent == "/" ? 0 : parent.size()) + missing;
+        existing = parent;
+    }
+}
+
+int Skeleton::copy_attributes(const char* path, int target, Failure& failure) {
+    struct stat status = {};
+    {
+        const LookUpAsUser as_user(spec_, failure);
+        if (as_user.failed()) return -1;
+        Failure ignored;
+        const Fd original = open_in_root(image_, path, O_PATH | O_NOFOLLOW, false, ignored);
+        if (!original || fstat(original.get(), &status) < 0) return 0;  // only in the skeleton
+    }
+    if (!S_ISDIR(status.st_mode)) return failure.set("fstat", path, ENOTDIR);
+    // An owner without a mapping cannot be given away: the directory then stays the user's, on a read-only layer.
+    if (fchown(target, status.st_uid, status.st_gid) < 0 && errno != EINVAL && errno != EPERM)
+        return failure.set("fchown", path);
+    if (fchmod(target, status.st_mode & 07777) < 0) return failure.set("fchmod", path);
+    return 0;
+}
+
+int Skeleton::copy_top(Failure& failure) { return copy_attributes(".", layer_, failure); }
+
+int Skeleton::make_directories(const std::string& resolved, Failure& failure) {
+    if (resolved == "/") return 0;
+    for (size_t slash = resolved.find('/', 1);; slash = resolved.find('/', slash + 1)) {
+        const std::string prefix = resolved.substr(1, slash == std::string::npos ? slash : slash - 1);
+        if (mkdirat(layer_, prefix.c_str(), 0755) == 0) {
+            const Fd made(openat(layer_, prefix.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+            if (!made) return failure.set("open", prefix.c_str());
+            if (copy_attributes(prefix.c_str(), made.get(), failure) < 0) return -1;
+        } else if (errno != EEXIST) {
+            return failure.set("mkdir", prefix.c_str());
+        }
+        if (slash == std::string::npos) return 0;
+    }
+}
+
+int Skeleton::make_mount_point(const std::string& resolved, bool is_directory, Failure& failure) {
+    if (is_directory) return make_directories(resolved, failure);
+    if (make_directories(parent_of(resolved), failure) < 0) return -1;
+    const Fd file(openat(layer_, relative(resolved), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0444));
+    if (!file) return failure.set("open", resolved.c_str());
+    return 0;
+}
+
+int Skeleton::read_image_file(const std::string& resolved, std::string& content, Failure& failure) {
+    const LookUpAsUser as_user(spec_, failure);
+    if (as_user.failed()) return -1;
+    Failure absent;
+    // O_NONBLOCK: an image may have a FIFO there, and opening one waits for a writer.
+    const Fd file = open_in_root(image_, resolved.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW, false, absent);
+    struct stat status = {};
+    if (!file || fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode)) return 0;
+    if (static_cast<size_t>(status.st_size) > kMostImageFileBytes)
+        return failure.set("read", resolved.c_str(), EFBIG);
+    content.resize(static_cast<size_t>(status.st_size));
+    size_t length = 0;
+    while (length < content.size()) {
+        const ssize_t count = read(file.get(), content.data() + length, content.size() - length);
+        if (count < 0) return failure.set("read", resolved.c_str());
+        if (count == 0) break;
+        length += static_cast<size_t>(count);
+    }
+    content.resize(length);
+    return 0;
+}
+
+int Skeleton::write_file(const File& file, Failure& failure) {
+    std::string resolved;
+    if (resolve(file.path, resolved, failure) < 0) return -1;
+    if (make_directories(parent_of(resolved), failure) < 0) return -1;
+    std::string image_content;
+    if (file.append_image && read_image_file(resolved, image_content, failure) < 0) return -1;
+    const Fd out(openat(layer_, relative(resolved), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    if (!out) return failure.set("open", file.path.c_str());
+    if (write_all(out.get(), file.content, file.path, failure) < 0) return -1;
+    return write_all(out.get(), image_content, file.path, failure);
+}
+
+}  // namespace berth::builder

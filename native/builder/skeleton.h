@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+
+#include "../sys/failure.h"
+#include "../sys/fd.h"
+#include "spec.h"
+
+namespace berth::builder {
+
+/// The layer above the image: holds nothing but the mount points and the files that Berth writes, in directories that
+/// look like the image's.
+class Skeleton {
+  public:
+    /// `image_path` is where the image is mounted, to be taken off resolved names.
+    Skeleton(const Spec& spec, int layer, int image, std::string image_path);
+
+    /// Where `path` leads in the image once its symbolic links are followed; what does not exist keeps its name. The
+    /// result starts with '/'.
+    int resolve(const std::string& path, std::string& resolved, Failure& failure);
+
+    /// Makes the directory or the empty file `resolved` is, and the directories above it.
+    int make_mount_point(const std::string& resolved, bool is_directory, Failure& failure);
+
+    /// Writes a file, followed by the image's own where asked.
+    int write_file(const File& file, Failure& failure);
+
+    /// Gives the layer's top the image's owner and mode.
+    int copy_top(Failure& failure);
+
+  private:
+    int make_directories(const std::string& resolved, Failure& failure);
+    int copy_attributes(const char* relative, int target, Failure& failure);
+    int read_image_file(const std::string& resolved, std::string& content, Failure& failure);
+
+    const Spec& spec_;
+    int layer_;
+    int image_;
+    std::string image_path_;
+};
+
+}  // namespace berth::builder

@@ -1,0 +1,112 @@
+#include "spec.h"
+
+#include <arpa/inet.h>
+#include <pb_encode.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace berth::builder {
+namespace {
+
+// A specification is a few mounts and the caller's passwd and group entries.
+constexpr size_t kMostSpecBytes = size_t{4} << 20;
+
+int read_whole(int socket, void* bytes, size_t length, Failure& failure) {
+    auto* at = static_cast<char*>(bytes);
+    while (length > 0) {
+        const ssize_t got = read(socket, at, length);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return failure.set("read", "berthd");
+        if (got == 0) return failure.set("read", "berthd is gone", ECONNRESET);
+        at += got;
+        length -= static_cast<size_t>(got);
+    }
+    return 0;
+}
+
+bool decode_bytes(pb_istream_t* stream, std::string& text) {
+    text.resize(stream->bytes_left);
+    return pb_read(stream, reinterpret_cast<pb_byte_t*>(text.data()), text.size());
+}
+
+bool decode_gid(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
+    uint32_t gid = 0;
+    while (stream->bytes_left > 0) {
+        if (!pb_decode_varint32(stream, &gid)) return false;
+        static_cast<Spec*>(*argument)->gids.push_back(gid);
+    }
+    return true;
+}
+
+bool decode_mount(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
+    static berth_v1_BuildMount message;
+    message = berth_v1_BuildMount_init_zero;
+    if (!pb_decode(stream, berth_v1_BuildMount_fields, &message)) return false;
+    static_cast<Spec*>(*argument)
+        ->mounts.push_back({message.source, message.destination, message.read_only, message.optional,
+                            message.devices});
+    return true;
+}
+
+bool decode_content(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
+    return decode_bytes(stream, *static_cast<std::string*>(*argument));
+}
+
+bool decode_file(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
+    File file;
+    berth_v1_BuildFile message = berth_v1_BuildFile_init_zero;
+    message.content.funcs.decode = decode_content;
+    message.content.arg = &file.content;
+    if (!pb_decode(stream, berth_v1_BuildFile_fields, &message)) return false;
+    file.path = message.path;
+    file.append_image = message.append_image;
+    static_cast<Spec*>(*argument)->files.push_back(std::move(file));
+    return true;
+}
+
+}  // namespace
+
+int receive_spec(int socket, Spec& spec, Failure& failure) {
+    uint32_t length = 0;
+    if (read_whole(socket, &length, sizeof length, failure) < 0) return -1;
+    length = ntohl(length);
+    if (length > kMostSpecBytes) return failure.set("read", "specification", EMSGSIZE);
+    std::string bytes(length, '\0');
+    if (read_whole(socket, bytes.data(), length, failure) < 0) return -1;
+
+    static berth_v1_BuildSpec message = berth_v1_BuildSpec_init_zero;
+    message.gids.funcs.decode = decode_gid;
+    message.mounts.funcs.decode = decode_mount;
+    message.files.funcs.decode = decode_file;
+    message.gids.arg = message.mounts.arg = message.files.arg = &spec;
+    pb_istream_t stream = pb_istream_from_buffer(reinterpret_cast<const pb_byte_t*>(bytes.data()), length);
+    if (!pb_decode(&stream, berth_v1_BuildSpec_fields, &message))
+        return failure.set("pb_decode", PB_GET_ERROR(&stream), EBADMSG);
+    spec.user_namespace = message.user_namespace;
+    spec.uid = message.uid;
+    spec.gid = message.gid;
+    spec.workspace = message.workspace;
+    return 0;
+}
+
+int send_event(int socket, const berth_v1_BuildEvent& event, Failure& failure) {
+    static uint8_t bytes[sizeof(uint32_t) + berth_v1_BuildEvent_size];
+    pb_ostream_t stream = pb_ostream_from_buffer(bytes + sizeof(uint32_t), berth_v1_BuildEvent_size);
+    if (!pb_encode(&stream, berth_v1_BuildEvent_fields, &event))
+        return failure.set("pb_encode", PB_GET_ERROR(&stream), EBADMSG);
+    const uint32_t length = htonl(static_cast<uint32_t>(stream.bytes_written));
+    memcpy(bytes, &length, sizeof length);
+    const size_t size = sizeof length + stream.bytes_written;
+    if (send(socket, bytes, size, MSG_NOSIGNAL) != static_cast<ssize_t>(size))
+        return failure.set("send", "berthd");
+    return 0;
+}
+
+int await_answer(int socket, Failure& failure) {
+    char answer;
+    return read_whole(socket, &answer, sizeof answer, failure);
+}
+
+}  // namespace berth::builder

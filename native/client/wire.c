@@ -1,0 +1,183 @@
+#include "wire.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pb_decode.h>
+#include <pb_encode.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    HEADER = 4,
+    /* src/protocol/frames.ts REQUEST_LIMIT */
+    MOST_REQUEST = 64 * 1024,
+    MOST_REPLY = 16 * 1024,
+    RETRY_MS = 50,
+};
+
+void berth_close(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+void berth_close_descriptors(struct berth_descriptors *descriptors) {
+    for (int i = 0; i < descriptors->count; i++) berth_close(&descriptors->fd[i]);
+    descriptors->count = 0;
+}
+
+int64_t berth_now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t berth_now_ms(void) { return berth_now_us() / 1000; }
+
+static int unreachable(const char *path, const char *call, const char *reason, struct berth_failure *failure) {
+    return BERTH_FAIL(failure, BERTH_DAEMON_UNREACHABLE, (path, berth_host()), (BERTH_TEXT("%s: %s", call, reason)),
+                      ());
+}
+
+static int lost_step(const char *why, struct berth_failure *failure) {
+    return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), (why), ());
+}
+
+int berth_connect(const char *path, int patience_ms, struct berth_failure *failure) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return unreachable(path, "connect", strerror(ENAMETOOLONG), failure);
+    strcpy(address.sun_path, path);
+    const int64_t give_up = berth_now_ms() + patience_ms;
+    for (;;) {
+        BERTH_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) return unreachable(path, "socket", strerror(errno), failure);
+        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+            const int connected = fd;
+            fd = -1;
+            return connected;
+        }
+        const int error = errno;
+        const bool absent = error == ECONNREFUSED || error == ENOENT || error == EAGAIN;
+        if (!absent || berth_now_ms() >= give_up) return unreachable(path, "connect", strerror(error), failure);
+        poll(NULL, 0, RETRY_MS);
+    }
+}
+
+static bool encode_groups(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
+    const struct berth_groups *groups = *argument;
+    for (size_t i = 0; i < groups->count; i++) {
+        if (!pb_encode_tag_for_field(stream, field) || !pb_encode_varint(stream, groups->gids[i])) return false;
+    }
+    return true;
+}
+
+void berth_request_groups(berth_v1_LaunchRequest *launch, const struct berth_groups *groups) {
+    launch->gids.funcs.encode = encode_groups;
+    launch->gids.arg = (void *)groups;
+}
+
+int berth_send(int fd, berth_v1_Request *request, struct berth_failure *failure) {
+    static uint8_t bytes[HEADER + MOST_REQUEST];
+    request->protocol = berth_v1_Protocol_PROTOCOL_CURRENT;
+    snprintf(request->version, sizeof request->version, "%s", BERTH_VERSION);
+    pb_ostream_t stream = pb_ostream_from_buffer(bytes + HEADER, MOST_REQUEST);
+    if (!pb_encode(&stream, berth_v1_Request_fields, request)) return lost_step(PB_GET_ERROR(&stream), failure);
+    const uint32_t length = htonl((uint32_t)stream.bytes_written);
+    memcpy(bytes, &length, HEADER);
+    size_t left = HEADER + stream.bytes_written;
+    for (const uint8_t *at = bytes; left > 0;) {
+        const ssize_t sent = send(fd, at, left, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0) return unreachable("its socket", "send", strerror(errno), failure);
+        at += sent;
+        left -= (size_t)sent;
+    }
+    return 0;
+}
+
+/* What recvmsg(2) brought beside the bytes. More descriptors than expected are closed, not leaked. */
+static void keep_descriptors(struct msghdr *message, struct berth_descriptors *descriptors) {
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+            if (descriptors != NULL && descriptors->count < BERTH_MOST_DESCRIPTORS) {
+                descriptors->fd[descriptors->count++] = fd;
+            } else {
+                close(fd);
+            }
+        }
+    }
+}
+
+/* Reads exactly `length` bytes before `deadline`. */
+static int receive_whole(int fd, uint8_t *bytes, size_t length, int64_t deadline, bool *timed_out,
+                         struct berth_descriptors *descriptors, struct berth_failure *failure) {
+    size_t have = 0;
+    while (have < length) {
+        const int64_t left = deadline - berth_now_ms();
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        const int polled = poll(&ready, 1, left > 0 ? (int)left : 0);
+        if (polled < 0 && errno == EINTR) continue;
+        if (polled == 0) {
+            if (timed_out != NULL) *timed_out = have == 0;
+            return unreachable("its socket", "poll", "no answer in time", failure);
+        }
+        union {
+            char space[CMSG_SPACE(sizeof(int) * BERTH_MOST_DESCRIPTORS)];
+            struct cmsghdr align;
+        } control;
+        struct iovec part = {.iov_base = bytes + have, .iov_len = length - have};
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        const ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return unreachable("its socket", "recvmsg", strerror(errno), failure);
+        if (got == 0) return unreachable("its socket", "recvmsg", "berthd closed the connection", failure);
+        keep_descriptors(&message, descriptors);
+        have += (size_t)got;
+    }
+    return 0;
+}
+
+static int keep_error(const berth_v1_Error *error, struct berth_failure *failure) {
+    berth_failure_begin(failure, error->code, error->exit_status);
+    berth_failure_say(failure->what, sizeof failure->what, "%s", error->what);
+    berth_failure_say(failure->why, sizeof failure->why, "%s", error->why);
+    berth_failure_say(failure->hint, sizeof failure->hint, "%s", error->hint);
+    return -1;
+}
+
+int berth_receive(int fd, int timeout_ms, berth_v1_Reply *reply, struct berth_descriptors *descriptors,
+                  bool *timed_out, struct berth_failure *failure) {
+    static uint8_t bytes[MOST_REPLY];
+    if (timed_out != NULL) *timed_out = false;
+    const int64_t deadline = berth_now_ms() + timeout_ms;
+    uint32_t length;
+    if (receive_whole(fd, (uint8_t *)&length, sizeof length, deadline, timed_out, descriptors, failure) < 0) return -1;
+    length = ntohl(length);
+    if (length > sizeof bytes) return lost_step("berthd announced a longer reply than this client takes", failure);
+    if (receive_whole(fd, bytes, length, deadline, NULL, descriptors, failure) < 0) return -1;
+
+    *reply = (berth_v1_Reply)berth_v1_Reply_init_zero;
+    pb_istream_t stream = pb_istream_from_buffer(bytes, length);
+    const bool decoded = pb_decode(&stream, berth_v1_Reply_fields, reply);
+    if (decoded && reply->has_error) return keep_error(&reply->error, failure);
+    if (decoded && reply->protocol != berth_v1_Protocol_PROTOCOL_CURRENT) {
+        char ours[16];
+        char theirs[16];
+        snprintf(ours, sizeof ours, "%d", (int)berth_v1_Protocol_PROTOCOL_CURRENT);
+        snprintf(theirs, sizeof theirs, "%u", (unsigned)reply->protocol);
+        return BERTH_FAIL(failure, BERTH_PROTOCOL_VERSION, (),
+                          (BERTH_VERSION, ours, berth_host(), reply->version, theirs), ());
+    }
+    if (!decoded) return lost_step(PB_GET_ERROR(&stream), failure);
+    return 0;
+}

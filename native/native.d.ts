@@ -1,0 +1,126 @@
+/**
+ * The contract between TypeScript and the addon: each function is one kernel facility, without policy or state.
+ *
+ * Descriptors are plain numbers, owned by the caller, close-on-exec, and closed with {@link close}. Every failure is
+ * thrown as (or rejects with) a {@link NativeError}.
+ */
+declare module 'berth-native' {
+  /** Thrown by every function here: the failing system call and what it was about. */
+  export interface NativeError extends Error {
+    /** Symbolic errno, e.g. "ENOENT". */
+    code: string;
+    errno: number;
+    syscall: string;
+    object: string;
+  }
+
+  export interface PeerCredentials {
+    pid: number;
+    uid: number;
+    gid: number;
+    /** SO_PEERPIDFD (Linux 6.5); before that pidfd_open(2) of the pid, so a recycled pid must be ruled out by the caller. */
+    pidfd: number;
+  }
+
+  /** SO_PEERCRED and a pidfd of the process at the other end of a connected Unix socket. */
+  export function peerCredentials(socket: number): PeerCredentials;
+
+  /**
+   * sendmsg(2) of bytes and descriptors (SCM_RIGHTS) without blocking. Returns the bytes taken, which can be fewer
+   * than given; 0 when the socket is full.
+   */
+  export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: readonly number[]): number;
+
+  /** pidfd_getfd(2): a duplicate of descriptor `fd` of the process (Linux 5.6). */
+  export function descriptorOf(pidfd: number, fd: number): number;
+
+  /** pidfd_send_signal(2) with signal 0: is the process still there and not yet reaped? */
+  export function isAlive(pidfd: number): boolean;
+
+  /** pidfd_send_signal(2). A process that is gone is not an error. */
+  export function signal(pidfd: number, signal: number): void;
+
+  /** Opens /proc/PID/ns/KIND and makes sure, through the pidfd, that it was that process's. */
+  export function openNamespace(pid: number, pidfd: number, kind: 'mnt' | 'user'): number;
+
+  /** The user namespace that owns a namespace: ioctl NS_GET_USERNS (Linux 4.9). */
+  export function owningUserNamespace(namespace: number): number;
+
+  /** The inode number that names a namespace. */
+  export function namespaceId(namespace: number): number;
+
+  export interface ImageMount {
+    /** A detached mount: fsmount(2), read-only, nosuid, nodev. */
+    mount: number;
+    /** N of /dev/loopN: the next mount's `candidate`. */
+    loopIndex: number;
+    /** Microseconds for the loop device and for the mount. */
+    loopMicroseconds: number;
+    mountMicroseconds: number;
+  }
+
+  /**
+   * Mounts an image file, opened by the caller, through a read-only autoclear loop device. `candidate` is the index of
+   * a loop device that may serve this file already, or -1: it is shared where it does, and with it the kernel's cached,
+   * decompressed pages. Runs on the thread pool, as a file system may hang. Nothing outlives the returned descriptor.
+   */
+  export function mountImage(image: number, filesystem: 'squashfs' | 'erofs', candidate: number): Promise<ImageMount>;
+
+  /** mount_setattr(MOUNT_ATTR_IDMAP) on a detached mount (Linux 5.12). */
+  export function idmapMount(mount: number, userNamespace: number): void;
+
+  /** Writes /proc/PID/uid_map and gid_map, one write each, as user_namespaces(7) asks. */
+  export function writeIdMaps(pid: number, pidfd: number, uidMap: string, gidMap: string): void;
+
+  export interface Builder {
+    pid: number;
+    pidfd: number;
+    /** Our end of the socket pair; the builder's is its descriptor 3. */
+    socket: number;
+  }
+
+  /**
+   * Starts the builder executable with nothing but three descriptors: 3 the socket, 4 the image mount, 5 the pidfd of
+   * the process whose mount namespace it is to build in. It is killed when the calling thread's process ends.
+   */
+  export function spawnBuilder(executable: string, imageMount: number, caller: number): Builder;
+
+  /** waitid(2) of a child, without waiting: true when it was reaped, or is not ours. */
+  export function reap(pidfd: number): boolean;
+
+  /** Bind-mounts a namespace on a file (made here, mode 0400), which keeps it alive without a process. */
+  export function pin(namespace: number, path: string): void;
+
+  /** Undoes {@link pin}. A path that is not pinned, or not there, is no error. */
+  export function unpin(path: string): void;
+
+  /** Opens a pinned namespace; undefined when the file is not a pin. */
+  export function openPin(path: string): number | undefined;
+
+  /** Makes `path` a private tmpfs mount (mode 0700), unless it is one already: copies of our mount namespace don't share its later mounts. */
+  export function preparePins(path: string): void;
+
+  export interface Account {
+    name: string;
+    gid: number;
+    home: string;
+    shell: string;
+    gecos: string;
+    /** As initgroups(3) would set them. */
+    gids: number[];
+  }
+
+  /** getpwuid_r(3) and getgrouplist(3), on the thread pool. Undefined when the name service knows no such uid. */
+  export function account(uid: number): Promise<Account | undefined>;
+
+  /** getgrgid_r(3) of each, on the thread pool; unknown ones are left out. */
+  export function groupNames(gids: readonly number[]): Promise<{ gid: number; name: string }[]>;
+
+  /** flock(2), exclusive, without waiting: false when another holds it. */
+  export function lock(fd: number): boolean;
+
+  /** sd_notify(3)'s datagram to a Unix socket; a leading "@" names an abstract one. */
+  export function notify(path: string, message: string): void;
+
+  export function close(fd: number): void;
+}

@@ -1,0 +1,73 @@
+#include "loop.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cstdio>
+
+namespace berth {
+namespace {
+
+// Another program may take the free device between LOOP_CTL_GET_FREE and LOOP_CONFIGURE.
+constexpr int kAttempts = 64;
+
+LoopDevice open_device(int index, Failure& failure) {
+    LoopDevice device;
+    device.index = index;
+    std::snprintf(device.path, sizeof device.path, "/dev/loop%d", index);
+    // Read-only: a writable opening of a device under a mount is refused where the kernel guards against it.
+    device.fd = Fd(open(device.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!device.fd) failure.set("open", device.path);
+    return device;
+}
+
+bool serves(const LoopDevice& device, const struct stat& file) {
+    loop_info64 info = {};
+    if (ioctl(device.fd.get(), LOOP_GET_STATUS64, &info) < 0) return false;
+    return info.lo_inode == file.st_ino && info.lo_device == file.st_dev && info.lo_offset == 0 &&
+           info.lo_sizelimit == 0 && (info.lo_flags & LO_FLAGS_READ_ONLY) != 0;
+}
+
+}  // namespace
+
+LoopDevice attach_loop(int file, int candidate, Failure& failure) {
+    struct stat status = {};
+    if (fstat(file, &status) < 0) {
+        failure.set("fstat", "image file");
+        return {};
+    }
+    if (candidate >= 0) {
+        Failure ignored;
+        LoopDevice device = open_device(candidate, ignored);
+        if (device.fd && serves(device, status)) return device;
+    }
+    Fd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    if (!control) {
+        failure.set("open", "/dev/loop-control");
+        return {};
+    }
+    for (int attempt = 0; attempt < kAttempts; attempt++) {
+        const int index = ioctl(control.get(), LOOP_CTL_GET_FREE);
+        if (index < 0) {
+            failure.set("ioctl LOOP_CTL_GET_FREE", "/dev/loop-control");
+            return {};
+        }
+        LoopDevice device = open_device(index, failure);
+        if (!device.fd) return {};
+        loop_config config = {};
+        config.fd = static_cast<__u32>(file);
+        config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+        if (ioctl(device.fd.get(), LOOP_CONFIGURE, &config) == 0) return device;
+        if (errno != EBUSY) {
+            failure.set("ioctl LOOP_CONFIGURE", device.path);
+            return {};
+        }
+    }
+    failure.set("ioctl LOOP_CONFIGURE", "every loop device was taken by others", EBUSY);
+    return {};
+}
+
+}  // namespace berth

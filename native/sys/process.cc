@@ -1,0 +1,106 @@
+#include "process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+
+namespace berth {
+namespace {
+
+constexpr int kFirstDescriptor = 3;
+constexpr int kMostDescriptors = 8;
+
+/// What runs in the child: system calls only. Returns errno of what failed; does not return on success.
+int become(const char* executable, const int* descriptors, int count, pid_t parent) {
+    // Above everything that is about to be placed, so that no placing overwrites one not placed yet.
+    int moved[kMostDescriptors];
+    for (int i = 0; i < count; i++) {
+        moved[i] = fcntl(descriptors[i], F_DUPFD, kFirstDescriptor + kMostDescriptors);
+        if (moved[i] < 0) return errno;
+    }
+    for (int i = 0; i < count; i++) {
+        if (dup2(moved[i], kFirstDescriptor + i) < 0) return errno;
+    }
+    if (syscall(SYS_close_range, kFirstDescriptor + count, ~0U, 0) < 0) return errno;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return errno;
+    if (getppid() != parent) return ESRCH;
+    sigset_t none;
+    sigemptyset(&none);
+    if (sigprocmask(SIG_SETMASK, &none, nullptr) < 0) return errno;
+    char* const arguments[] = {const_cast<char*>(executable), nullptr};
+    char* const environment[] = {nullptr};
+    execve(executable, arguments, environment);
+    return errno;
+}
+
+}  // namespace
+
+Child spawn(const char* executable, const int* descriptors, int count, Failure& failure) {
+    Child child;
+    if (count > kMostDescriptors) {
+        failure.set("spawn", executable, EINVAL);
+        return child;
+    }
+    // No handler of ours may run in the child while it shares our memory.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
+        failure.set("pthread_sigmask", executable);
+        return child;
+    }
+    const pid_t parent = getpid();
+    volatile int error = 0;
+    const pid_t pid = vfork();
+    if (pid == 0) {
+        error = become(executable, descriptors, count, parent);
+        _exit(127);
+    }
+    const int vfork_error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (pid < 0) {
+        failure.set("vfork", executable, vfork_error);
+        return child;
+    }
+    if (error != 0) {
+        waitpid(pid, nullptr, 0);
+        failure.set("execve", executable, error);
+        return child;
+    }
+    child.pidfd = Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    if (!child.pidfd) {
+        failure.set("pidfd_open", executable);
+        kill(pid, SIGKILL);
+        waitpid(pid, nullptr, 0);
+        return child;
+    }
+    child.pid = pid;
+    return child;
+}
+
+int reap(int pidfd, Failure& failure) {
+    siginfo_t info = {};
+    if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) < 0) {
+        if (errno == ECHILD) return 1;
+        return failure.set("waitid", "builder");
+    }
+    return info.si_pid != 0 ? 1 : 0;
+}
+
+int send_signal(int pidfd, int signal, Failure& failure) {
+    if (syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return 1;
+    if (errno == ESRCH) return 0;
+    return failure.set("pidfd_send_signal", "process");
+}
+
+Fd descriptor_of(int pidfd, int fd, Failure& failure) {
+    Fd copy(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, fd, 0)));
+    if (!copy) failure.set("pidfd_getfd", "the client's descriptor");
+    return copy;
+}
+
+}  // namespace berth

@@ -1,0 +1,87 @@
+#include "socket.h"
+
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace berth {
+namespace {
+
+constexpr int kPeerPidfd = 77;  // asm-generic/socket.h SO_PEERPIDFD
+constexpr int kMostDescriptors = 8;
+
+}  // namespace
+
+int peer_of(int socket, Peer& peer, Failure& failure) {
+    ucred credentials = {};
+    socklen_t length = sizeof credentials;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+        return failure.set("getsockopt", "SO_PEERCRED");
+    peer.pid = credentials.pid;
+    peer.uid = credentials.uid;
+    peer.gid = credentials.gid;
+    int pidfd = -1;
+    length = sizeof pidfd;
+    if (getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &length) < 0) {
+        if (errno != ENOPROTOOPT && errno != EINVAL) return failure.set("getsockopt", "SO_PEERPIDFD");
+        pidfd = static_cast<int>(syscall(SYS_pidfd_open, credentials.pid, 0));
+        if (pidfd < 0) return failure.set("pidfd_open", "peer");
+    }
+    peer.pidfd.reset(pidfd);
+    return 0;
+}
+
+ssize_t send_descriptors(int socket, const void* bytes, size_t length, const int* descriptors, int count,
+                         Failure& failure) {
+    if (count > kMostDescriptors)
+        return failure.set("sendmsg", "too many descriptors", EINVAL);
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)] = {};
+    iovec part = {const_cast<void*>(bytes), length};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (count > 0) {
+        const size_t size = sizeof(int) * static_cast<size_t>(count);
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(size);
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(header), descriptors, size);
+    }
+    const ssize_t sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) return sent;
+    if (errno == EAGAIN) return 0;
+    return failure.set("sendmsg", "client");
+}
+
+int socket_pair(Fd& ours, Fd& theirs, Failure& failure) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return failure.set("socketpair", "builder");
+    ours.reset(pair[0]);
+    theirs.reset(pair[1]);
+    return 0;
+}
+
+int send_datagram(const char* path, const char* message, Failure& failure) {
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    const size_t length = strlen(path);
+    if (length >= sizeof address.sun_path) return failure.set("connect", path, ENAMETOOLONG);
+    memcpy(address.sun_path, path, length);
+    if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+    Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) return failure.set("socket", path);
+    const socklen_t size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+    if (sendto(socket.get(), message, strlen(message), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
+               size) < 0)
+        return failure.set("sendto", path);
+    return 0;
+}
+
+}  // namespace berth

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+
+#include "failure.h"
+#include "fd.h"
+
+namespace berth {
+
+struct Peer {
+    pid_t pid = -1;
+    uid_t uid = static_cast<uid_t>(-1);
+    gid_t gid = static_cast<gid_t>(-1);
+    Fd pidfd;
+};
+
+/// Who connected: SO_PEERCRED, and SO_PEERPIDFD where the kernel has it (Linux 6.5; otherwise pidfd_open(2)).
+int peer_of(int socket, Peer& peer, Failure& failure);
+
+/// sendmsg(2) with SCM_RIGHTS, without blocking. Returns the bytes taken, 0 when the socket is full.
+ssize_t send_descriptors(int socket, const void* bytes, size_t length, const int* descriptors, int count,
+                         Failure& failure);
+
+/// A connected pair of Unix stream sockets.
+int socket_pair(Fd& ours, Fd& theirs, Failure& failure);
+
+/// One datagram to a Unix socket; a leading '@' names an abstract one (sd_notify(3)).
+int send_datagram(const char* path, const char* message, Failure& failure);
+
+}  // namespace berth

@@ -1,0 +1,70 @@
+/* What the plugin's files share. One file per Slurm context: spank_berth.c hands each callback to
+ *   options.c  everywhere: options, plugstack.conf arguments, which steps are contained
+ *   step.c     slurmstepd, before the ranks are forked
+ *   task.c     a rank, between fork and exec
+ *   job.c      prolog and epilog
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+/* spank.h uses stdint's types without including it. What it declares is what Slurm looks for. */
+#pragma GCC visibility push(default)
+#include <slurm/spank.h>
+#pragma GCC visibility pop
+
+#include "../native/client/wire.h"
+
+#define BERTH_IMAGE_NONE "none"
+
+struct plugin {
+    /* plugstack.conf arguments */
+    char socket[108];
+    bool contain_batch;
+    bool contain_interactive;
+    int wait_ms;    /* how long a rank tries to reach berthd */
+    int timeout_ms; /* how long a rank waits for its container */
+    /* the user's option; empty when not given or "none" */
+    char image[512];
+};
+
+extern struct plugin plugin;
+
+/* options.c */
+int options_configure(int argc, char **argv);
+int options_register(spank_t spank);
+/* Prolog and epilog know options only by asking. True when an image was asked for. */
+bool options_query(spank_t spank);
+/* Is this a step whose tasks belong into the container? */
+bool step_is_contained(spank_t spank);
+
+/* step.c */
+void step_ask_early(spank_t spank);
+void step_await_answer(void);
+void step_close(void);
+
+/* What slurmstepd learnt before it forked; the ranks inherit it. */
+struct early_answer {
+    bool known;  /* berthd answered */
+    bool failed; /* … with an error */
+    struct berth_failure failure;
+    berth_v1_LaunchReply reply;
+    struct berth_descriptors namespaces;
+    uint32_t step_mntns; /* slurmstepd's own mount namespace */
+};
+extern struct early_answer early;
+/* The connection to berthd on which the ranks report, or -1. */
+extern int step_connection;
+
+/* Fills in a launch request about this step. `groups` must outlive the request. */
+int step_describe(spank_t spank, berth_v1_LaunchRequest *launch, struct berth_groups *groups);
+/* Inode of the calling process' mount namespace. */
+uint32_t own_mount_namespace(void);
+
+/* task.c */
+int task_init_privileged(spank_t spank);
+int task_init(spank_t spank);
+
+/* job.c */
+int job_prolog(spank_t spank);
+int job_epilog(spank_t spank);

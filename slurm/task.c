@@ -1,0 +1,126 @@
+/* A rank, between fork and exec: single-threaded, first as root (privileged), then as the user. Here alone may a
+ * launch fail: Slurm ends the task with status 1 and drains nothing. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <slurm/slurm.h>
+
+#include "../native/client/enter.h"
+#include "berth_plugin.h"
+
+static struct {
+    struct berth_descriptors namespaces;
+    berth_v1_LaunchReply reply;
+    bool entered;
+    uint32_t wait_us;
+    uint32_t join_us;
+} task;
+
+static int local_rank(spank_t spank) {
+    int rank = 0;
+    return spank_get_item(spank, S_TASK_ID, &rank) == ESPANK_SUCCESS ? rank : 0;
+}
+
+/* One rank of a node speaks for those that share its failure. */
+static int report(spank_t spank, const struct berth_failure *failure, bool shared) {
+    if (!shared || local_rank(spank) == 0) {
+        slurm_error("berth: %s: %s", failure->code, failure->what);
+        slurm_error("berth:   why: %s", failure->why);
+        slurm_error("berth:   hint: %s", failure->hint);
+    }
+    return -1;
+}
+
+/* Asks until `deadline`: a daemon that is killed over a request comes back and is asked again. */
+static int ask(spank_t spank, struct berth_failure *failure) {
+    static berth_v1_Reply reply;
+    berth_v1_Request request = berth_v1_Request_init_zero;
+    request.which_body = berth_v1_Request_launch_tag;
+    struct berth_groups groups;
+    if (step_describe(spank, &request.body.launch, &groups) < 0)
+        return BERTH_FAIL(failure, BERTH_JOIN_FAILED, (berth_host()), ("Slurm does not describe the step"), ());
+    request.body.launch.purpose = berth_v1_Purpose_PURPOSE_RANK;
+    request.body.launch.local_rank = (uint32_t)local_rank(spank);
+    const int64_t patience_ends = berth_now_ms() + plugin.wait_ms;
+    for (;;) {
+        const int64_t patience = patience_ends - berth_now_ms();
+        BERTH_FD connection = berth_connect(plugin.socket, patience > 0 ? (int)patience : 0, failure);
+        if (connection < 0) return -1;
+        bool timed_out = false;
+        if (berth_send(connection, &request, failure) == 0 &&
+            berth_receive(connection, plugin.timeout_ms, &reply, &task.namespaces, &timed_out, failure) == 0)
+            break;
+        berth_close_descriptors(&task.namespaces);
+        const bool gone = strcmp(failure->code, "BERTH_DAEMON_UNREACHABLE") == 0;
+        if (!gone || timed_out || berth_now_ms() >= patience_ends) return -1;
+    }
+    const int expected = reply.body.launch.user_namespace ? 2 : 1;
+    if (reply.which_body != berth_v1_Reply_launch_tag || task.namespaces.count != expected)
+        return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"), ());
+    task.reply = reply.body.launch;
+    return 0;
+}
+
+static int enter(spank_t spank) {
+    const int64_t start = berth_now_us();
+    struct berth_failure failure;
+    char cwd[4096];
+    const char *directory = getcwd(cwd, sizeof cwd);
+    bool cwd_missing = false;
+    if (berth_enter(&task.namespaces, directory, &cwd_missing, &failure) < 0) return report(spank, &failure, false);
+    berth_close_descriptors(&task.namespaces);
+    if (berth_drop_bounding_set(&failure) < 0) return report(spank, &failure, false);
+    if (cwd_missing && local_rank(spank) == 0)
+        slurm_error("berth: the container has no directory %s (or you may not enter it): starting in /",
+                    directory != NULL ? directory : "like the current one");
+    task.entered = true;
+    task.join_us = (uint32_t)(berth_now_us() - start);
+    return 0;
+}
+
+int task_init_privileged(spank_t spank) {
+    const int64_t start = berth_now_us();
+    /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where slurmstepd is
+     * not: then what it was given was built around other directories. */
+    const bool inherited = early.known && own_mount_namespace() == early.step_mntns;
+    if (inherited && early.failed) return report(spank, &early.failure, true);
+    if (inherited) {
+        task.namespaces = early.namespaces;
+        early.namespaces.count = 0;
+        task.reply = early.reply;
+    } else {
+        struct berth_failure failure;
+        if (ask(spank, &failure) < 0) return report(spank, &failure, false);
+    }
+    task.wait_us = (uint32_t)(berth_now_us() - start);
+    /* Without a user namespace only root may join; with one, only the user is to. */
+    return task.reply.user_namespace ? 0 : enter(spank);
+}
+
+/* Tells berthd how long this rank took. Best effort: nobody waits for it. */
+static void report_joined(spank_t spank) {
+    if (step_connection < 0) return;
+    berth_v1_Request request = berth_v1_Request_init_zero;
+    request.which_body = berth_v1_Request_rank_joined_tag;
+    spank_get_item(spank, S_TASK_GLOBAL_ID, &request.body.rank_joined.rank);
+    request.body.rank_joined.wait_us = task.wait_us;
+    request.body.rank_joined.join_us = task.join_us;
+    struct berth_failure ignored;
+    berth_send(step_connection, &request, &ignored);
+}
+
+int task_init(spank_t spank) {
+    const int64_t start = berth_now_us();
+    if (!task.entered && enter(spank) < 0) return -1;
+    struct berth_failure failure;
+    if (berth_drop_privileges(&failure) < 0) return report(spank, &failure, false);
+    spank_setenv(spank, "BERTH_CONTAINER", task.reply.container_id, 1);
+    spank_setenv(spank, "BERTH_IMAGE", task.reply.image, 1);
+    spank_setenv(spank, "BERTH_IMAGE_DIGEST", task.reply.digest, 1);
+    if (task.reply.user_namespace) task.join_us = (uint32_t)(berth_now_us() - start);
+    report_joined(spank);
+    return 0;
+}

@@ -1,0 +1,42 @@
+import type { v1 } from '../protocol/index.js';
+
+/** What is written beside a container's pin, and read again by the next berthd. */
+export interface ContainerRecord {
+  /** 12 hexadecimal digits. */
+  readonly id: string;
+  readonly jobId: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly gids: readonly number[];
+  readonly user: string;
+  readonly home: string;
+  /** As the user gave it. */
+  readonly requestedImage: string;
+  /** The store's name for it. */
+  readonly image: string;
+  readonly digest: string;
+  /** Seconds since the epoch. */
+  readonly created: number;
+  readonly userNamespace: boolean;
+  /** Inode of the mount namespace it was built in. */
+  readonly originMntns: number;
+  readonly nodeName: string;
+}
+
+/** A container on this node: a pinned mount namespace, and what belongs to it in memory. */
+export interface Container extends ContainerRecord {
+  /** [user namespace, mount namespace], or the latter alone. */
+  readonly namespaces: readonly number[];
+  /** Inode of its mount namespace: whoever is inside has it in /proc/PID/ns/mnt. */
+  readonly mntns: number;
+  /** The framed answer to a launch, made once. */
+  readonly reply: Buffer;
+  /** The last launches into it, newest last. */
+  readonly launches: v1.Launch.$Properties[];
+}
+
+/** Which launches share a container: same job, same user with the same groups, same image, same view of the host. */
+export function containerKey(record: Pick<ContainerRecord, 'jobId' | 'uid' | 'gid' | 'gids' | 'originMntns' | 'requestedImage'>): string {
+  const { jobId, uid, gid, gids, originMntns, requestedImage } = record;
+  return [jobId, uid, gid, [...gids].sort((a, b) => a - b).join(','), originMntns, requestedImage].join(' ');
+}

@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+
+/** A row of /etc/subuid or /etc/subgid: ids that belong to one user alone. */
+export interface SubordinateRange {
+  readonly start: number;
+  readonly count: number;
+}
+
+/** The first ids are what images use: files of a distribution have owners below this (login.defs, 16-bit ids). */
+export const IMAGE_IDS = 65536;
+
+// user_namespaces(7): at most 340 lines (Linux 4.15), and one write of less than a page (kernel/user_namespace.c).
+const MOST_LINES = 340;
+const MOST_BYTES = 4095;
+
+/**
+ * The id map of a namespace in which the given ids are themselves, and every other id an image uses is one of the
+ * user's subordinate ids, so that image files show their true owners.
+ *
+ * Image id `i` is always `start + i`, whatever the identity ids are. Where there is no room for everything (a user in
+ * hundreds of groups), the image's ids go first and then the last of `ids`: those groups still count, the kernel just
+ * shows them as nobody.
+ *
+ * @param ids what maps to itself, the most important first
+ */
+export function identityMap(ids: readonly number[], range: SubordinateRange | undefined): string {
+  const wanted = [...new Set(ids)];
+  const full = lines(wanted, range);
+  if (fits(full)) return full.join('');
+  for (let count = wanted.length; count > 0; count--) {
+    const identities = lines(wanted.slice(0, count), undefined);
+    if (fits(identities)) return identities.join('');
+  }
+  return '';
+}
+
+function lines(ids: readonly number[], range: SubordinateRange | undefined): string[] {
+  const sorted = [...ids].sort((a, b) => a - b);
+  const result: string[] = [];
+  let next = 0;
+  for (let i = 0; i < sorted.length; ) {
+    const first = sorted[i] ?? 0;
+    let count = 1;
+    while (sorted[i + count] === first + count) count++;
+    result.push(...gap(next, first, range), `${first} ${first} ${count}\n`);
+    next = first + count;
+    i += count;
+  }
+  result.push(...gap(next, IMAGE_IDS, range));
+  return result;
+}
+
+/** The line for image ids from `from` up to `to`. */
+function gap(from: number, to: number, range: SubordinateRange | undefined): string[] {
+  if (!range) return [];
+  const end = Math.min(to, range.count, IMAGE_IDS);
+  return end > from ? [`${from} ${range.start + from} ${end - from}\n`] : [];
+}
+
+function fits(map: readonly string[]): boolean {
+  return map.length <= MOST_LINES && map.reduce((bytes, line) => bytes + line.length, 0) <= MOST_BYTES;
+}
+
+/**
+ * The user's subordinate ids: the largest of their rows (subuid(5): name or number, start, count). Undefined when they
+ * have none, or the file does not exist.
+ */
+export async function subordinateRange(file: string, name: string, uid: number): Promise<SubordinateRange | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+  let best: SubordinateRange | undefined;
+  for (const line of text.split('\n')) {
+    const [owner, start, count, ...rest] = line.split(':');
+    if ((owner !== name && owner !== String(uid)) || rest.length > 0) continue;
+    const range = { start: Number(start), count: Number(count) };
+    const valid = [range.start, range.count, range.start + range.count].every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 32);
+    if (valid && (!best || range.count > best.count)) best = range;
+  }
+  return best;
+}

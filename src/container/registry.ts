@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { native } from '../native/index.js';
+import { encodeReply, frame } from '../protocol/index.js';
+import type { Namespaces } from './builder.js';
+import { containerKey, type Container, type ContainerRecord } from './container.js';
+
+/** Launches remembered for each container. */
+const LAUNCHES_KEPT = 32;
+
+/**
+ * The containers of this node. What counts is on disk, one directory for each:
+ *
+ *     RUN/containers/ID/container.json   the record, written first
+ *     RUN/containers/ID/mnt              the pinned mount namespace: with it the container exists
+ *
+ * on a tmpfs of its own, so that nothing survives the node's next start. Removing the pin is the whole teardown: when
+ * the last process has left, the kernel frees overlay, image mount and loop device.
+ */
+export class Registry {
+  readonly #containers = new Map<string, Container>();
+  readonly #byKey = new Map<string, Container>();
+
+  constructor(private readonly directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    native.preparePins(directory);
+  }
+
+  /**
+   * Takes over what an earlier berthd left pinned and removes what it left unfinished.
+   *
+   * @returns the number of containers taken over
+   */
+  adopt(): number {
+    for (const id of readdirSync(this.directory)) {
+      const record = this.#readRecord(id);
+      const mount = native.openPin(this.#pinOf(id));
+      if (record && mount !== undefined) {
+        const user = record.userNamespace ? native.owningUserNamespace(mount) : undefined;
+        this.#keep(record, { mount, user });
+      } else {
+        if (mount !== undefined) native.close(mount);
+        this.#remove(id);
+      }
+    }
+    return this.#containers.size;
+  }
+
+  /** Pins a container that has just been built and makes it known. Closes nothing: the descriptors are its own now. */
+  add(record: Omit<ContainerRecord, 'id'>, namespaces: Namespaces): Container {
+    const id = randomBytes(6).toString('hex');
+    const complete: ContainerRecord = { id, ...record };
+    try {
+      mkdirSync(join(this.directory, id), { mode: 0o700 });
+      writeFileSync(this.#recordOf(id), JSON.stringify(complete), { mode: 0o600 });
+      native.pin(namespaces.mount, this.#pinOf(id));
+    } catch (error) {
+      this.#remove(id);
+      throw error;
+    }
+    return this.#keep(complete, namespaces);
+  }
+
+  byKey(key: string): Container | undefined {
+    return this.#byKey.get(key);
+  }
+
+  all(): Container[] {
+    return [...this.#containers.values()];
+  }
+
+  /** Lets go of a container. Processes still inside keep it alive until they end. */
+  end(container: Container): void {
+    this.#containers.delete(container.id);
+    const key = containerKey(container);
+    if (this.#byKey.get(key) === container) this.#byKey.delete(key);
+    this.#remove(container.id);
+    for (const fd of container.namespaces) native.close(fd);
+  }
+
+  #keep(record: ContainerRecord, { mount, user }: Namespaces): Container {
+    const { id, userNamespace, originMntns, image, digest } = record;
+    const container: Container = {
+      ...record,
+      namespaces: user === undefined ? [mount] : [user, mount],
+      mntns: native.namespaceId(mount),
+      reply: frame(encodeReply({ launch: { containerId: id, userNamespace, originMntns, image, digest } })),
+      launches: [],
+    };
+    this.#containers.set(id, container);
+    this.#byKey.set(containerKey(record), container);
+    return container;
+  }
+
+  #remove(id: string): void {
+    native.unpin(this.#pinOf(id));
+    rmSync(join(this.directory, id), { recursive: true, force: true });
+  }
+
+  #readRecord(id: string): ContainerRecord | undefined {
+    try {
+      // Written by berthd itself, whole before the pin, in a directory that only root can reach.
+      const record = JSON.parse(readFileSync(this.#recordOf(id), 'utf8')) as ContainerRecord;
+      return record.id === id ? record : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #pinOf(id: string): string {
+    return join(this.directory, id, 'mnt');
+  }
+
+  #recordOf(id: string): string {
+    return join(this.directory, id, 'container.json');
+  }
+}
+
+/** Adds a launch to the container's history, which stays short. */
+export function remember(container: Container, launch: Container['launches'][number]): void {
+  container.launches.push(launch);
+  if (container.launches.length > LAUNCHES_KEPT) container.launches.shift();
+}

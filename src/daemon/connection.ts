@@ -1,0 +1,116 @@
+import type { Socket } from 'node:net';
+import { BerthError, toErrorMessage, type ErrorMessage } from '../errors/index.js';
+import { native, type PeerCredentials } from '../native/index.js';
+import { decodeRequest, encodeError, encodeReply, frame, FrameReader, REQUEST_LIMIT, type v1 } from '../protocol/index.js';
+
+/** A plain user's connection that asks nothing is closed after this many milliseconds. */
+const SILENCE_LIMIT = 10_000;
+
+type ReplyBody = Parameters<typeof encodeReply>[0];
+
+/** Answers the requests of one connection, one after the other. */
+export type Handler = (request: v1.Request, connection: Connection) => Promise<void>;
+
+/** What a failure was about, for the log. */
+export type Report = (error: ErrorMessage, connection: Connection, request: v1.Request | undefined) => void;
+
+/** One client. Knows who it is and speaks frames; what is asked is the handler's business. */
+export class Connection {
+  readonly peer: PeerCredentials;
+  readonly #fd: number;
+  readonly #reader = new FrameReader(REQUEST_LIMIT);
+  #queue: Promise<void> = Promise.resolve();
+  readonly #closed: Promise<void>;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly handle: Handler,
+    private readonly report: Report,
+  ) {
+    this.#fd = descriptorOf(socket);
+    this.peer = native.peerCredentials(this.#fd);
+    this.#closed = new Promise((resolve) => socket.once('close', () => { resolve(); }));
+    socket.once('close', () => { native.close(this.peer.pidfd); });
+    // A client that resets the connection is no event of ours.
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => { this.#receive(chunk); });
+    if (this.peer.uid !== 0) socket.setTimeout(SILENCE_LIMIT, () => socket.destroy());
+  }
+
+  /** Settles when the client is gone. */
+  get closed(): Promise<void> {
+    return this.#closed;
+  }
+
+  /** A request that takes its time keeps its connection. */
+  stayOpen(): void {
+    this.socket.setTimeout(0);
+  }
+
+  reply(body: ReplyBody): void {
+    this.socket.write(frame(encodeReply(body)));
+  }
+
+  refuse(error: ErrorMessage): void {
+    if (!this.socket.destroyed) this.socket.write(frame(encodeError(error)));
+  }
+
+  /**
+   * Sends a framed reply with descriptors. A client whose socket is full does not read what it asked for and is let go,
+   * rather than waited for.
+   */
+  replyWithDescriptors(framed: Buffer, descriptors: readonly number[]): void {
+    if (this.socket.destroyed) return;
+    if (this.socket.writableLength > 0) {
+      this.socket.destroy();
+      return;
+    }
+    const sent = native.sendDescriptors(this.#fd, framed, descriptors);
+    if (sent === 0) this.socket.destroy();
+    else if (sent < framed.length) this.socket.write(framed.subarray(sent));
+  }
+
+  /** Work that does not hold up the connection's next request. Its failure is the client's to know. */
+  run(work: () => Promise<void>): void {
+    work().catch((error: unknown) => { this.#fail(error, undefined); });
+  }
+
+  #receive(chunk: Buffer): void {
+    let frames: Buffer[];
+    try {
+      frames = this.#reader.push(chunk);
+    } catch (error) {
+      this.#fail(error, undefined);
+      return;
+    }
+    for (const bytes of frames) this.#queue = this.#queue.then(() => this.#answer(bytes));
+  }
+
+  async #answer(bytes: Buffer): Promise<void> {
+    if (this.socket.destroyed) return;
+    let request: v1.Request | undefined;
+    try {
+      request = decodeRequest(bytes);
+      await this.handle(request, this);
+    } catch (error) {
+      this.#fail(error, request);
+    }
+  }
+
+  #fail(error: unknown, request: v1.Request | undefined): void {
+    const message = toErrorMessage(error);
+    this.report(message, this, request);
+    this.refuse(message);
+    // Out of step, nothing that follows can be understood.
+    if (message.code === 'BERTH_PROTOCOL_FRAME' || message.code === 'BERTH_PROTOCOL_VERSION') this.socket.end();
+  }
+}
+
+/** The descriptor below a net.Socket, which Node keeps to itself. */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = '_handle' in socket ? socket._handle : undefined;
+  if (typeof handle === 'object' && handle !== null && 'fd' in handle && typeof handle.fd === 'number' && handle.fd >= 0) {
+    return handle.fd;
+  }
+  throw new BerthError('BERTH_INTERNAL', { what: 'a connection', why: 'this Node does not tell its descriptor' });
+}

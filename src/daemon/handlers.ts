@@ -1,0 +1,187 @@
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
+import type { Config } from '../config/index.js';
+import { processesByMountNamespace, type Container, type Registry } from '../container/index.js';
+import { BerthError } from '../errors/index.js';
+import type { ImageStore } from '../image/index.js';
+import type { Launched, Launcher, LaunchOrder } from '../launch/index.js';
+import { native } from '../native/index.js';
+import { importScope, mayUse, requireRoot } from '../policy/index.js';
+import { encodeReply, frame, v1 } from '../protocol/index.js';
+import type { Connection } from './connection.js';
+import type { ImportSessions } from './imports.js';
+import type { Reconciler } from './reconcile.js';
+import { launchOrder } from './requests.js';
+
+/** Shortest prefix of a container's id that `berth exec` takes. */
+const SHORTEST_PREFIX = 4;
+
+/** What berthd consists of, for the handlers. */
+export interface Parts {
+  readonly config: Config;
+  readonly launcher: Launcher;
+  readonly registry: Registry;
+  readonly store: ImageStore;
+  readonly imports: ImportSessions;
+  readonly reconciler: Reconciler;
+  readonly log: Logger;
+}
+
+/** What berthd does for each kind of request. */
+export class Handlers {
+  /** The launch whose ranks report on a connection. */
+  readonly #steps = new WeakMap<Connection, Launched>();
+
+  constructor(private readonly parts: Parts) {}
+
+  /**
+   * @throws BerthError what the client is told.
+   */
+  async handle(request: v1.Request, connection: Connection): Promise<void> {
+    if (request.launch) return this.#launch(new v1.LaunchRequest(request.launch), connection);
+    if (request.rankJoined) { this.#rankJoined(new v1.RankJoined(request.rankJoined), connection); return; }
+    if (request.jobEnd) { this.#jobEnd(request.jobEnd.jobId ?? 0, connection); return; }
+    if (request.list) return this.#list(request.list.timeline ?? false, connection);
+    if (request.exec) { this.#exec(new v1.ExecRequest(request.exec), connection); return; }
+    if (request.import) { this.#import(new v1.ImportRequest(request.import), connection); return; }
+    if (request.importEnd) { this.parts.imports.end(connection); return; }
+    if (request.images) return this.#images(connection);
+    throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
+  }
+
+  async #launch(request: v1.LaunchRequest, connection: Connection): Promise<void> {
+    requireRoot(connection.peer, 'launching');
+    connection.stayOpen();
+    const { launcher, reconciler, config } = this.parts;
+    const { purpose } = request;
+    if (purpose === v1.Purpose.PURPOSE_PREPARE && !config.slurm.prepare) {
+      connection.reply({ launch: {} });
+      return;
+    }
+    const order = await this.#order(request, purpose);
+    const launched = await launcher.launch(order, connection.peer);
+    const start = launched.timeline.now();
+    if (purpose === v1.Purpose.PURPOSE_PREPARE) connection.reply({ launch: { containerId: launched.container.id } });
+    else connection.replyWithDescriptors(launched.container.reply, launched.container.namespaces);
+    launched.timeline.record('reply', start);
+    if (purpose === v1.Purpose.PURPOSE_STEP) this.#steps.set(connection, launched);
+    this.#logLaunch(order, launched, purpose);
+    reconciler.jobSeen(order.jobId);
+  }
+
+  /** The prolog knows neither groups nor the spool directory: the name service and the configuration do. */
+  async #order(request: v1.LaunchRequest, purpose: v1.Purpose): Promise<LaunchOrder> {
+    const order = launchOrder(request);
+    if (purpose !== v1.Purpose.PURPOSE_PREPARE) return order;
+    const account = await native.account(order.uid);
+    if (!account) {
+      throw new BerthError('BERTH_IDENTITY', { uid: order.uid, why: 'the name service of this node does not know the user' });
+    }
+    return { ...order, gid: account.gid, gids: account.gids };
+  }
+
+  #logLaunch(order: LaunchOrder, { container, cold, timeline }: Launched, purpose: v1.Purpose): void {
+    const fields = {
+      job: order.jobId,
+      step: order.stepId,
+      uid: order.uid,
+      image: container.image,
+      container: container.id,
+      cold,
+      purpose: v1.Purpose[purpose],
+      us: timeline.summary(),
+      totalUs: timeline.now(),
+    };
+    if (cold) this.parts.log.info(fields, 'container built');
+    else this.parts.log.debug(fields, 'launched');
+  }
+
+  #rankJoined(joined: v1.RankJoined, connection: Connection): void {
+    const launched = this.#steps.get(connection);
+    if (!launched) throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a rank reports on a connection that launched nothing' });
+    launched.launch.ranks.push(joined);
+  }
+
+  #jobEnd(jobId: number, connection: Connection): void {
+    requireRoot(connection.peer, 'ending a job');
+    const ended = this.parts.launcher.endJob(jobId);
+    if (ended > 0) this.parts.log.info({ job: jobId, containers: ended }, 'job ended');
+    connection.reply({ jobEnd: { ended } });
+  }
+
+  async #list(timeline: boolean, connection: Connection): Promise<void> {
+    const all = this.parts.registry.all();
+    const own = all.filter((container) => mayUse(connection.peer, container));
+    const processes = own.length > 0 ? await processesByMountNamespace() : new Map<number, number>();
+    connection.reply({
+      list: {
+        containers: own.map((container) => describe(container, processes.get(container.mntns) ?? 0, timeline)),
+        others: all.length - own.length,
+        nodeName: hostname(),
+      },
+    });
+  }
+
+  #exec(request: v1.ExecRequest, connection: Connection): void {
+    const container = this.#find(request, connection);
+    const { id, jobId, uid, gid, gids, userNamespace, nodeName, requestedImage, home } = container;
+    const reply = frame(
+      encodeReply({
+        exec: { containerId: id, jobId, uid, gid, gids: gids.slice(0, 1024), userNamespace, nodeName, image: requestedImage, home },
+      }),
+    );
+    // Without a user namespace only root can join; a user's command then goes through srun.
+    const joins = userNamespace || connection.peer.uid === 0;
+    connection.replyWithDescriptors(reply, joins ? container.namespaces : []);
+    this.parts.log.info({ job: jobId, uid: connection.peer.uid, container: id }, 'exec');
+  }
+
+  /** Among the peer's own containers, so that others' are not even known to exist. */
+  #find({ container: name, jobId }: v1.ExecRequest, { peer }: Connection): Container {
+    const own = this.parts.registry.all().filter((container) => mayUse(peer, container));
+    const matches =
+      jobId > 0
+        ? own.filter((container) => container.jobId === jobId)
+        : own.filter(({ id }) => id === name || (name.length >= SHORTEST_PREFIX && id.startsWith(name)));
+    const asked = jobId > 0 ? `of job ${jobId}` : name;
+    const [first, ...more] = matches;
+    if (!first) throw new BerthError('BERTH_CONTAINER_UNKNOWN', { name: asked, host: hostname() });
+    if (more.length > 0) {
+      throw new BerthError('BERTH_CONTAINER_AMBIGUOUS', {
+        name: asked,
+        host: hostname(),
+        matches: matches.map(({ id, image }) => `${id} (${image})`).join(', '),
+      });
+    }
+    return first;
+  }
+
+  #import(request: v1.ImportRequest, connection: Connection): void {
+    const owner = importScope(connection.peer, this.parts.config.store.import);
+    connection.stayOpen();
+    const archive = native.descriptorOf(connection.peer.pidfd, request.sourceFd);
+    const complete = this.parts.imports.begin(connection);
+    const { name, source } = request;
+    connection.run(async () => {
+      const image = await this.parts.store.importTar({ name, owner, source, complete }, archive);
+      this.parts.log.info({ uid: connection.peer.uid, image: image.name, digest: image.digest }, 'image imported');
+      connection.reply({ import: { image: await this.#imageMessage(image) } });
+    });
+  }
+
+  async #images(connection: Connection): Promise<void> {
+    const images = await this.parts.store.list(connection.peer.uid);
+    connection.reply({ images: { images: await Promise.all(images.map((image) => this.#imageMessage(image))) } });
+  }
+
+  async #imageMessage(image: Awaited<ReturnType<ImageStore['list']>>[number]): Promise<v1.Image.$Properties> {
+    const { name, digest, size, created, source, format } = image;
+    const owner = image.owner === 'site' ? 'site' : ((await native.account(image.owner))?.name ?? `uid ${image.owner}`);
+    return { name, digest, size: String(size), created, source, format, owner };
+  }
+}
+
+function describe(container: Container, ranks: number, timeline: boolean): v1.Container.$Properties {
+  const { id, jobId, uid, user, image, digest, created, userNamespace, launches } = container;
+  return { id, jobId, uid, user, image, digest, created, ranks, userNamespace, launches: timeline ? launches : [] };
+}

@@ -1,0 +1,131 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { destination, pino, type Logger } from 'pino';
+import { loadConfig, type Config } from '../config/index.js';
+import { Registry } from '../container/index.js';
+import { BerthError, formatError, toErrorMessage } from '../errors/index.js';
+import { ImageStore } from '../image/index.js';
+import { Launcher } from '../launch/index.js';
+import { native } from '../native/index.js';
+import { version } from '../protocol/index.js';
+import { Handlers } from './handlers.js';
+import { ImportSessions } from './imports.js';
+import { Reconciler } from './reconcile.js';
+import { serve } from './server.js';
+import type { Report } from './connection.js';
+
+const HELP = `Usage: berthd [--config FILE]
+
+The daemon of Berth: builds the containers of this node's jobs. Started by systemd, as root.
+
+Options:
+  --config FILE   read this configuration instead of /etc/berth/berth.toml
+  --version       print the version
+  --help          print this help
+
+Signals:
+  SIGTERM, SIGINT   end; containers and the programs in them are not touched
+
+Exit status: 0 after SIGTERM or SIGINT; otherwise that of the error (docs/errors.md).
+`;
+
+function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean; version?: boolean } {
+  try {
+    return parseArgs({
+      args: [...argv],
+      options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
+    }).values;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new BerthError('BERTH_USAGE', { what: 'berthd was not called rightly', why, command: 'd' }, { cause: error });
+  }
+}
+
+/** Puts the daemon together. Resolves when it is ready for clients. */
+async function start(config: Config, log: Logger): Promise<() => void> {
+  const { runtimeDirectory } = config.daemon;
+  const workspace = join(runtimeDirectory, 'workspace');
+  mkdirSync(workspace, { recursive: true, mode: 0o755 });
+  const registry = new Registry(join(runtimeDirectory, 'containers'));
+  const store = await ImageStore.open(config.store);
+  const launcher = new Launcher(config, store, registry, workspace);
+  const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), log);
+  const handlers = new Handlers({ config, launcher, registry, store, imports: new ImportSessions(), reconciler, log });
+  const report: Report = (error, connection, request) => {
+    const about = request?.launch
+      ? { job: request.launch.jobId, step: request.launch.stepId, uid: request.launch.uid, image: request.launch.image }
+      : { uid: connection.peer.uid };
+    const fields = { code: error.code, ...about, why: error.why, stack: internal(error) };
+    if (error.exitStatus === 1) log.error(fields, error.what);
+    else log.warn(fields, error.what);
+  };
+  // The lock comes first: what is adopted and removed below must belong to no other berthd.
+  const server = await serve(
+    join(runtimeDirectory, 'berthd.sock'),
+    join(runtimeDirectory, 'berthd.lock'),
+    (request, connection) => handlers.handle(request, connection),
+    report,
+    log,
+  );
+  const adopted = registry.adopt();
+  const removed = await store.recover();
+  void reconciler.atStart();
+  tellSystemd('READY=1');
+  log.info({ version, adopted, removed, socket: join(runtimeDirectory, 'berthd.sock') }, 'berthd is ready');
+  return () => {
+    tellSystemd('STOPPING=1');
+    server.close();
+  };
+}
+
+/** Where an unexpected failure came from, for the log alone. */
+function internal(error: unknown): string | undefined {
+  if (!(error instanceof BerthError) || error.code !== 'BERTH_INTERNAL') return undefined;
+  return error.cause instanceof Error ? error.cause.stack : undefined;
+}
+
+function tellSystemd(message: string): void {
+  const socket = process.env['NOTIFY_SOCKET'];
+  if (socket !== undefined) native.notify(socket, message);
+}
+
+async function main(): Promise<void> {
+  const options = argumentsOf(process.argv.slice(2));
+  if (options.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  if (options.version) {
+    process.stdout.write(`berthd ${version}\n`);
+    return;
+  }
+  if (process.geteuid?.() !== 0) {
+    throw new BerthError('BERTH_NOT_PERMITTED', {
+      what: 'running berthd',
+      uid: process.geteuid?.() ?? -1,
+      why: 'it mounts images and writes id maps, which only root can',
+      hint: 'it is started by systemd: systemctl start berthd',
+    });
+  }
+  process.umask(0o022);
+  const { config } = await loadConfig(options.config);
+  const log = pino(
+    { level: config.daemon.logLevel, base: {}, timestamp: pino.stdTimeFunctions.isoTime },
+    destination({ fd: 2, sync: true }),
+  );
+  const stop = await start(config, log);
+  const end = (signal: string): void => {
+    log.info({ signal }, 'berthd ends; containers stay');
+    stop();
+    process.exit(0);
+  };
+  process.once('SIGTERM', end);
+  process.once('SIGINT', end);
+}
+
+main().catch((error: unknown) => {
+  const message = toErrorMessage(error);
+  process.stderr.write(`${formatError(message)}\n`);
+  process.exit(message.exitStatus);
+});

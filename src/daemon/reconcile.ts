@@ -1,0 +1,84 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Logger } from 'pino';
+import { processesByMountNamespace, type Registry } from '../container/index.js';
+import type { Launcher } from '../launch/index.js';
+
+const run = promisify(execFile);
+
+/** Slurm's controller is asked at most this often, in milliseconds: thousands of nodes may start a job at once. */
+const ASK_INTERVAL = 300_000;
+
+/** Younger containers are not looked at, in seconds: their job has just begun. */
+const YOUNGEST = 60;
+
+/**
+ * Ends what a missed epilog left. There is no timer: it looks when berthd starts, and when a job comes that was not here
+ * before.
+ */
+export class Reconciler {
+  readonly #jobs = new Set<number>();
+  #asked = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly registry: Registry,
+    private readonly launcher: Launcher,
+    /** Where the plugin's epilog leaves the numbers of jobs that ended while berthd was not there. */
+    private readonly notes: string,
+    private readonly log: Logger,
+  ) {}
+
+  /** What happened while berthd was away. */
+  async atStart(): Promise<void> {
+    mkdirSync(this.notes, { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(this.notes)) {
+      if (/^\d+$/.test(name)) {
+        const ended = this.launcher.endJob(Number(name));
+        this.log.info({ job: Number(name), containers: ended }, 'job ended while berthd was away');
+      }
+      rmSync(join(this.notes, name), { recursive: true, force: true });
+    }
+    for (const { jobId } of this.registry.all()) this.#jobs.add(jobId);
+    await this.#askSlurm(0);
+  }
+
+  /** A launch of this job: the moment to look whether an earlier job left something. */
+  jobSeen(jobId: number): void {
+    if (this.#jobs.has(jobId)) return;
+    this.#jobs.add(jobId);
+    if (performance.now() - this.#asked < ASK_INTERVAL) return;
+    void this.#askSlurm(YOUNGEST);
+  }
+
+  /** Ends empty containers, at least `youngest` seconds old, of jobs that Slurm has no longer on this node. */
+  async #askSlurm(youngest: number): Promise<void> {
+    const oldEnough = Math.floor(Date.now() / 1000) - youngest;
+    const candidates = this.registry.all().filter(({ created }) => created <= oldEnough);
+    if (candidates.length === 0) return;
+    this.#asked = performance.now();
+    try {
+      const processes = await processesByMountNamespace();
+      const empty = candidates.filter(({ mntns }) => !processes.has(mntns));
+      const [first] = empty;
+      if (!first) return;
+      const active = await activeJobs(first.nodeName);
+      for (const jobId of new Set(empty.map((container) => container.jobId))) {
+        if (active.has(jobId)) continue;
+        const ended = this.launcher.endJob(jobId);
+        this.#jobs.delete(jobId);
+        this.log.warn({ job: jobId, containers: ended }, 'job ended without its epilog reaching berthd');
+      }
+    } catch (error) {
+      // Without Slurm's word nothing is ended. The next job asks again.
+      this.log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'Slurm could not be asked which jobs are on this node');
+    }
+  }
+}
+
+/** Jobs that Slurm has on the node in any state but ended. */
+async function activeJobs(node: string): Promise<Set<number>> {
+  const { stdout } = await run('squeue', ['--noheader', `--nodelist=${node}`, '--format=%A'], { timeout: 30_000 });
+  return new Set(stdout.split('\n').filter((line) => line !== '').map(Number));
+}

@@ -1,0 +1,32 @@
+import { hostname } from 'node:os';
+import type { v1 } from '../protocol/index.js';
+import { BerthError } from '../errors/index.js';
+import type { LaunchOrder } from '../launch/index.js';
+
+// Bounds of proto/berth.options, and of the kernel (NGROUPS_MAX).
+const MOST_IMAGE = 511;
+const MOST_GROUPS = 65536;
+const MOST_JOB = 2 ** 32 - 1;
+
+/**
+ * A launch request with everything checked that later code relies on.
+ *
+ * @throws BerthError BERTH_PROTOCOL_FRAME naming the field that is wrong.
+ */
+export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
+  const { jobId, stepId, uid, gid, gids, image, nodeName, spoolDir } = request;
+  check(jobId > 0 && jobId <= MOST_JOB, 'job_id');
+  check(image.length > 0 && image.length <= MOST_IMAGE, 'image');
+  check(gids.length <= MOST_GROUPS, 'gids');
+  check(spoolDir === '' || isPlainAbsolute(spoolDir), 'spool_dir');
+  return { jobId, stepId, uid, gid, gids, image, nodeName: nodeName || hostname(), spoolDir };
+}
+
+function check(holds: boolean, field: string): void {
+  if (!holds) throw new BerthError('BERTH_PROTOCOL_FRAME', { why: `a launch request has no usable ${field}` });
+}
+
+function isPlainAbsolute(path: string): boolean {
+  return path.startsWith('/') && !path.includes('\0') && !path.split('/').some((part) => part === '..' || part === '.');
+}
+

@@ -1,0 +1,80 @@
+import { chmodSync, openSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
+import { BerthError } from '../errors/index.js';
+import { native } from '../native/index.js';
+import { Connection, type Handler, type Report } from './connection.js';
+
+/** Connections a plain user may have at once: nobody can take all of berthd's descriptors. */
+const MOST_PER_USER = 64;
+
+/** sd_listen_fds(3): the first descriptor that systemd passes. */
+const LISTEN_FD = 3;
+
+/**
+ * Accepts clients on the socket, or on the one that systemd passed.
+ *
+ * @throws BerthError BERTH_DAEMON_RUNNING when another berthd has the runtime directory.
+ */
+export async function serve(socketPath: string, lockPath: string, handle: Handler, report: Report, log: Logger): Promise<Server> {
+  takeLock(lockPath, socketPath);
+  const perUser = new Map<number, number>();
+  const server = createServer((socket) => { accept(socket, handle, report, log, perUser); });
+  const inherited = inheritedSocket();
+  if (inherited === undefined) rmSync(socketPath, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    const options = inherited === undefined ? { path: socketPath, backlog: 4096 } : { fd: inherited };
+    server.listen(options, () => { resolve(); });
+  });
+  // Everybody may connect: what each may ask is decided by who they are.
+  if (inherited === undefined) chmodSync(socketPath, 0o666);
+  return server;
+}
+
+function accept(socket: Socket, handle: Handler, report: Report, log: Logger, perUser: Map<number, number>): void {
+  let connection: Connection;
+  try {
+    connection = new Connection(socket, handle, report);
+  } catch (error) {
+    // The client may be gone already.
+    log.debug({ reason: error instanceof Error ? error.message : String(error) }, 'connection refused');
+    socket.destroy();
+    return;
+  }
+  const { uid } = connection.peer;
+  if (uid === 0) return;
+  const count = (perUser.get(uid) ?? 0) + 1;
+  perUser.set(uid, count);
+  void connection.closed.then(() => {
+    const left = (perUser.get(uid) ?? 1) - 1;
+    if (left > 0) perUser.set(uid, left);
+    else perUser.delete(uid);
+  });
+  if (count > MOST_PER_USER) {
+    connection.refuse(
+      new BerthError('BERTH_NOT_PERMITTED', {
+        what: `more than ${MOST_PER_USER} connections at a time`,
+        uid,
+        why: 'berthd keeps room for the other users of this node',
+        hint: 'wait for your other berth commands to finish',
+      }),
+    );
+    socket.destroySoon();
+  }
+}
+
+/** Held until the process ends, however it ends. */
+function takeLock(lockPath: string, socket: string): void {
+  const fd = openSync(lockPath, 'w', 0o600);
+  if (!native.lock(fd)) {
+    throw new BerthError('BERTH_DAEMON_RUNNING', { socket, why: `${lockPath} is locked by a process on ${hostname()}` });
+  }
+}
+
+/** systemd's socket activation: LISTEN_PID and LISTEN_FDS of sd_listen_fds(3). */
+function inheritedSocket(): number | undefined {
+  const { LISTEN_PID, LISTEN_FDS } = process.env;
+  return LISTEN_PID === String(process.pid) && LISTEN_FDS === '1' ? LISTEN_FD : undefined;
+}

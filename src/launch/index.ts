@@ -1,0 +1,2 @@
+export { Launcher, type Caller, type Launched, type LaunchOrder } from './launcher.js';
+export { Timeline } from './timeline.js';

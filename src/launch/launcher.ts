@@ -1,0 +1,210 @@
+import type { Config } from '../config/index.js';
+import { build, containerKey, type Registry, remember, specify, type Container, type Specification } from '../container/index.js';
+import { BerthError } from '../errors/index.js';
+import type { ImageRecord, ImageStore } from '../image/index.js';
+import { isNativeError, native } from '../native/index.js';
+import type { v1 } from '../protocol/index.js';
+import { Timeline } from './timeline.js';
+
+/** A process that asks for a container. */
+export interface Caller {
+  readonly pid: number;
+  /** Stays the connection's: it outlives the launch. */
+  readonly pidfd: number;
+}
+
+/** One launch request, validated. */
+export interface LaunchOrder {
+  readonly jobId: number;
+  readonly stepId: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly gids: readonly number[];
+  readonly image: string;
+  readonly nodeName: string;
+  readonly spoolDir: string;
+}
+
+export interface Launched {
+  readonly container: Container;
+  /** What `berth ps --timeline` shows; ranks are added as they report. */
+  readonly launch: v1.Launch.$Properties & { ranks: v1.RankJoined.$Properties[] };
+  readonly timeline: Timeline;
+  readonly cold: boolean;
+}
+
+/** A build under way. Ending its job has it thrown away when it is ready. */
+interface Build {
+  readonly jobId: number;
+  readonly result: Promise<Container>;
+  ended: boolean;
+}
+
+/** Gives each launch its container: one that is there, one that is being built, or a new one. */
+export class Launcher {
+  readonly #builds = new Map<string, Build>();
+  /** Which loop device serves which image: only a guess, the addon looks. */
+  readonly #loops = new Map<string, number>();
+
+  constructor(
+    private readonly config: Config,
+    private readonly store: ImageStore,
+    private readonly registry: Registry,
+    private readonly workspace: string,
+  ) {}
+
+  /**
+   * @throws BerthError whatever keeps the container from being built; BERTH_JOB_ENDED when the caller or its job is
+   * gone.
+   */
+  async launch(order: LaunchOrder, caller: Caller): Promise<Launched> {
+    const timeline = new Timeline();
+    const originMntns = this.#mountNamespaceOf(caller, order);
+    const key = containerKey({ ...order, originMntns, requestedImage: order.image });
+    timeline.record('request', 0);
+    const ready = this.registry.byKey(key);
+    if (ready) return this.#launched(ready, order, timeline, false);
+
+    const running = this.#builds.get(key);
+    if (running) {
+      const container = await timeline.measure('wait', () => running.result);
+      return this.#launched(container, order, timeline, false);
+    }
+    const container = await this.#start(key, order, caller, originMntns, timeline);
+    return this.#launched(container, order, timeline, true);
+  }
+
+  /** Lets go of all containers of a job. Returns how many. */
+  endJob(jobId: number): number {
+    for (const build of this.#builds.values()) {
+      if (build.jobId === jobId) build.ended = true;
+    }
+    const containers = this.registry.all().filter((container) => container.jobId === jobId);
+    for (const container of containers) this.registry.end(container);
+    return containers.length;
+  }
+
+  /** Builds, and has everybody who asks for the same meanwhile wait for it. */
+  async #start(key: string, order: LaunchOrder, caller: Caller, originMntns: number, timeline: Timeline): Promise<Container> {
+    const work = async (): Promise<Container> => {
+      const container = await this.#build(order, caller, originMntns, timeline);
+      if (!started.ended) return container;
+      this.registry.end(container);
+      throw jobEnded(order);
+    };
+    const started: Build = { jobId: order.jobId, ended: false, result: Promise.resolve().then(work) };
+    this.#builds.set(key, started);
+    try {
+      return await started.result;
+    } finally {
+      this.#builds.delete(key);
+    }
+  }
+
+  #launched(container: Container, order: LaunchOrder, timeline: Timeline, cold: boolean): Launched {
+    const launch = {
+      stepId: order.stepId,
+      started: Math.floor(Date.now() / 1000),
+      cold,
+      phases: timeline.phases as v1.Phase.$Properties[],
+      ranks: [],
+    };
+    remember(container, launch);
+    return { container, launch, timeline, cold };
+  }
+
+  #mountNamespaceOf(caller: Caller, order: LaunchOrder): number {
+    try {
+      const fd = native.openNamespace(caller.pid, caller.pidfd, 'mnt');
+      try {
+        return native.namespaceId(fd);
+      } finally {
+        native.close(fd);
+      }
+    } catch (error) {
+      if (isNativeError(error)) throw jobEnded(order, error);
+      throw error;
+    }
+  }
+
+  async #build(order: LaunchOrder, caller: Caller, originMntns: number, timeline: Timeline): Promise<Container> {
+    const record = await timeline.measure('policy', () => this.store.resolve(order.image, order.uid));
+    const mounting = this.#mount(record, timeline);
+    let specification: Specification;
+    try {
+      const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
+      specification = await timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
+    } catch (error) {
+      mounting.then(native.close, () => undefined);
+      throw error;
+    }
+    const image = await mounting;
+    try {
+      return await timeline.measure('build', () => this.#run(order, record, specification, image, caller, originMntns, timeline));
+    } finally {
+      native.close(image);
+    }
+  }
+
+  async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
+    const start = timeline.now();
+    const file = await this.store.openImage(record);
+    try {
+      const mounted = await native.mountImage(file.fd, record.format, this.#loops.get(record.digest) ?? -1);
+      this.#loops.set(record.digest, mounted.loopIndex);
+      timeline.record('image mount', start);
+      return mounted.mount;
+    } catch (error) {
+      if (!isNativeError(error)) throw error;
+      throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #run(
+    order: LaunchOrder,
+    image: ImageRecord,
+    specification: Specification,
+    imageMount: number,
+    caller: Caller,
+    originMntns: number,
+    timeline: Timeline,
+  ): Promise<Container> {
+    let container: Container | undefined;
+    await build(specification, imageMount, caller.pidfd, this.config.container.buildTimeout * 1000, (namespaces) => {
+      const start = timeline.now();
+      try {
+        container = this.registry.add(
+          {
+            jobId: order.jobId,
+            uid: order.uid,
+            gid: order.gid,
+            gids: order.gids,
+            user: specification.account.name,
+            home: specification.account.home,
+            requestedImage: order.image,
+            image: image.name,
+            digest: image.digest,
+            created: Math.floor(Date.now() / 1000),
+            userNamespace: namespaces.user !== undefined,
+            originMntns,
+            nodeName: order.nodeName,
+          },
+          namespaces,
+        );
+      } catch (error) {
+        native.close(namespaces.mount);
+        if (namespaces.user !== undefined) native.close(namespaces.user);
+        throw error;
+      }
+      timeline.record('pin', start);
+    });
+    if (!container) throw new Error('the build ended without a container');
+    return container;
+  }
+}
+
+function jobEnded(order: LaunchOrder, cause?: unknown): BerthError {
+  return new BerthError('BERTH_JOB_ENDED', { job: order.jobId, host: order.nodeName }, { cause });
+}

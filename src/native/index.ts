@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type * as Native from 'berth-native';
+
+export type { Account, Builder, ImageMount, NativeError, PeerCredentials } from 'berth-native';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** Beside the bundled daemon, or where the build puts it as seen from the sources. */
+const places = [join(here, 'berth.node'), join(here, '..', '..', 'build', 'lib', 'berth.node')];
+
+function load(): typeof Native {
+  const path = places.find((place) => existsSync(place));
+  if (path === undefined) throw new Error(`the addon berth.node is not in ${places.join(' or ')}: run npm run build`);
+  return createRequire(import.meta.url)(path) as typeof Native;
+}
+
+/** The addon: native/native.d.ts describes it. */
+export const native: typeof Native = load();
+
+/** The builder executable that belongs to this addon. */
+export const builderExecutable: string =
+  [join(here, '..', 'bin', 'berth-builder'), join(here, 'berth-builder'), join(here, '..', '..', 'build', 'bin', 'berth-builder')].find(
+    (place) => existsSync(place),
+  ) ?? join(here, 'berth-builder');
+
+/** Is this an error of the addon, and of this errno where one is given? */
+export function isNativeError(error: unknown, code?: string): error is Native.NativeError {
+  return (
+    error instanceof Error &&
+    'syscall' in error &&
+    'object' in error &&
+    'code' in error &&
+    (code === undefined || error.code === code)
+  );
+}
