@@ -211,21 +211,34 @@ export class Cluster {
   }
 
   private async waitForIdleNodes(signal: AbortSignal | undefined): Promise<void> {
+    const started = Date.now();
     const limit = 30_000 + 200 * this.nodes;
+    // slurmd reads its plugins' files only after it has put itself into the background.
+    const deathCheckDelay = 2_000;
     let waiting: string[] = [];
-    const ready = async (): Promise<boolean> => {
+    let dead: string | undefined;
+    const settled = async (): Promise<boolean> => {
       const result = await this.exec(loginHost, ["sinfo", "--noheader", "--Node", "--format=%N %T"]);
-      const states = result.stdout.trim().split("\n");
+      const states = result.status === 0 ? result.stdout.trim().split("\n") : [];
       waiting = states.filter((line) => !/ (idle|mixed|allocated)$/.test(line));
-      return result.status === 0 && states.length === this.nodes && waiting.length === 0;
+      if (states.length === this.nodes && waiting.length === 0) return true;
+      if (Date.now() - started < deathCheckDelay) return false;
+      for (const node of waiting.map((line) => line.split(" ")[0] ?? "")) {
+        if ((await daemonProcess(this.layout, node, "slurmd")) === undefined) dead = node;
+      }
+      return dead !== undefined;
     };
-    if (await waitUntil(limit, ready, signal)) return;
-    const [first = "no answer of slurmctld"] = waiting;
+    const isSettled = await waitUntil(limit, settled, signal);
+    if (isSettled && dead === undefined) return;
+    const [first = ""] = waiting;
+    const shown = waiting.slice(0, 5).join(", ");
     throw new ClusterError(
       "The cluster does not come up",
-      `${String(waiting.length)} nodes are not idle after ${String(limit / 1000)} s: ${waiting.slice(0, 5).join(", ")}`,
+      dead === undefined
+        ? `${String(waiting.length)} nodes are not idle after ${String(limit / 1000)} s: ${shown}`
+        : `slurmd on ${dead} has ended`,
       [
-        await logTail(this.layout.logFile(first.split(" ")[0] ?? "", "slurmd")),
+        await logTail(this.layout.logFile(dead ?? first.split(" ")[0] ?? "", "slurmd")),
         await logTail(this.layout.logFile(loginHost, "slurmctld")),
       ].join("\n"),
     );

@@ -19,5 +19,5 @@ keep_bind $KEEP
 # Descriptor 3 is the mount namespace in which the cluster was started: pins have to be mounted there.
 # shellcheck disable=SC2016 # expanded by the inner shell
 exec nsenter --mount=/proc/self/fd/3 sh -c '
-	mount --bind "/proc/$$/ns/uts" "$1/uts" && mount --no-canonicalize --bind /proc/self/fd/8 "$1/mnt"
+	mount --no-mtab --bind "/proc/$$/ns/uts" "$1/uts" && mount --no-mtab --no-canonicalize --bind /proc/self/fd/8 "$1/mnt"
 ' pin "$CLUSTER_DIR/ns/$host" 8</proc/self/ns/mnt

@@ -1,11 +1,11 @@
 /** The hosts' mount and UTS namespaces: made by shell scripts, pinned as files, entered with nsenter. */
-import { open, readlink, stat, writeFile } from "node:fs/promises";
-import { mkdir, realpath } from "node:fs/promises";
+import { mkdir, open, readlink, realpath, stat, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { requireCommand, toolEnvironment } from "./command.js";
+import { requireCommand, toolEnvironment, type CommandOptions } from "./command.js";
 import { ClusterError } from "./errors.js";
 import { plainPath, repository, scripts, type Layout } from "./layout.js";
+import { allowedProcessors, canPin, listedProcessors, lowestProcessor, numbersByProcessor } from "./namespace-order.js";
 
 /** Environment variable that marks the processes of a cluster, with the cluster's directory as value. */
 export const markerVariable = "BERTH_CLUSTER_DIR";
@@ -94,7 +94,7 @@ async function visibility(layout: Layout): Promise<Visibility> {
  */
 export function checkDirectory(dir: string): void {
   plainPath(dir, "cluster directory");
-  if (isBeneath(dir, [...overlaid, "/proc", "/sys", "/dev"])) {
+  if (isBeneath(dir, [...overlaid, "/run", "/proc", "/sys", "/dev"])) {
     throw new ClusterError(
       `Cannot use ${dir} as cluster directory`,
       "the hosts see this part of the file system changed",
@@ -108,7 +108,7 @@ export async function createHosts(layout: Layout, hosts: readonly string[], sign
   const abort = signal === undefined ? {} : { signal };
   await requireCommand(
     // Private, because the kernel refuses to pin a mount namespace where the pin would propagate.
-    ["mount", "-t", "tmpfs", "-o", "mode=0755,nosuid,nodev", "--make-private", pinsSource, layout.namespaces],
+    ["mount", "--no-mtab", "-t", "tmpfs", "-o", "mode=0755,nosuid,nodev", "--make-private", pinsSource, layout.namespaces],
     abort,
   );
   const template = join(layout.namespaces, "template");
@@ -132,24 +132,55 @@ export async function createHosts(layout: Layout, hosts: readonly string[], sign
       ["unshare", "--mount", "--propagation", "private", "sh", join(scripts, "template.sh")],
       { ...abort, env: { ...env, KEEP: visible.template.join(" ") }, descriptor3: here.fd },
     );
-    const workers = Math.min(hosts.length, 2 * availableParallelism());
-    await Promise.all(
-      Array.from({ length: workers }, (_, worker) =>
-        requireCommand(
-          [
-            "nsenter",
-            `--mount=${template}`,
-            "sh",
-            join(scripts, "hosts.sh"),
-            ...hosts.filter((_host, index) => index % workers === worker),
-          ],
-          { ...abort, env: { ...env, KEEP: visible.host.join(" ") }, descriptor3: here.fd },
-        ),
-      ),
-    );
-    await requireCommand(["umount", template], abort);
+    await makeHosts(layout, hosts, template, {
+      ...abort,
+      env: { ...env, KEEP: visible.host.join(" ") },
+      descriptor3: here.fd,
+    });
+    await requireCommand(["umount", "--no-mtab", template], abort);
   } finally {
     await here.close();
+  }
+}
+
+/** Makes hosts from the template, several at a time. */
+async function makeHosts(
+  layout: Layout,
+  hosts: readonly string[],
+  template: string,
+  options: CommandOptions & { readonly env: Readonly<Record<string, string>> },
+): Promise<void> {
+  const count = Math.min(hosts.length, 2 * availableParallelism());
+  const shares = Array.from({ length: count }, (_, worker) => hosts.filter((_host, index) => index % count === worker));
+  const list = await allowedProcessors();
+  const processors = listedProcessors(list);
+  const scratch = join(layout.mountPoints, "stage");
+  for (let attempt = 1; ; attempt += 1) {
+    const processor = numbersByProcessor() ? await lowestProcessor(scratch, processors, options) : list;
+    const env = { ...options.env, PROCESSOR: processor, PROCESSORS: list };
+    await Promise.all(
+      shares.map((share) =>
+        requireCommand(["nsenter", `--mount=${template}`, "sh", join(scripts, "hosts.sh"), ...share], { ...options, env }),
+      ),
+    );
+    if (!numbersByProcessor()) return;
+    // The processor may have gone on to a new batch of numbers meanwhile, which the last hosts would show.
+    const last = shares.map((share) => share.at(-1)).filter((host) => host !== undefined);
+    const usable = await Promise.all(
+      last.map((host) => canPin(enterHost(layout, host), join(layout.mountPoints, "stage"), processors, options)),
+    );
+    if (!usable.includes(false)) return;
+    if (attempt === 3) {
+      throw new ClusterError(
+        "Cannot make the hosts' namespaces",
+        "the kernel gave them numbers above those of later namespaces, three times",
+        "Try again when fewer programs make namespaces.",
+      );
+    }
+    await requireCommand(
+      ["umount", "--no-mtab", ...hosts.flatMap((host) => [layout.mountNamespace(host), layout.utsNamespace(host)])],
+      options,
+    );
   }
 }
 

@@ -9,6 +9,7 @@ const requiredPrograms: readonly (readonly [program: string, packageName: string
   ["unshare", "util-linux"],
   ["nsenter", "util-linux"],
   ["setpriv", "util-linux"],
+  ["taskset", "util-linux"],
   ["losetup", "mount"],
   ["munged", "munge"],
   ["slurmctld", "slurmctld"],

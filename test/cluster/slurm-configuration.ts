@@ -23,12 +23,13 @@ export const processorsPerNode = 32;
 
 /**
  * What gives each job its own /tmp and /dev/shm by Slurm's job_container/tmpfs, for `slurmConf` and `slurmFiles`.
+ * Checked with Slurm 22.05, which has no parameter `Dirs` yet.
  * The base path has to be local to the host. A cluster directory or checkout under /tmp is not visible to such jobs.
  */
 export const privateTmp = {
   slurmConf: "JobContainerType=job_container/tmpfs\nPrologFlags=Contain\n",
   slurmFiles: {
-    "job_container.conf": "AutoBasePath=true\nBasePath=/var/spool/slurmd/containers\nDirs=/tmp,/dev/shm\n",
+    "job_container.conf": "AutoBasePath=true\nBasePath=/var/spool/slurmd/containers\n",
   },
 } as const;
 
@@ -55,9 +56,12 @@ function parameters(layout: Layout, ports: Ports): Map<string, string> {
     ["SelectType", "select/cons_tres"],
     ["SelectTypeParameters", "CR_CPU"],
     ["SchedulerType", "sched/backfill"],
+    // Seconds. By default a batch job waits for up to 3.
+    ["SchedulerParameters", "batch_sched_delay=0"],
     ["SlurmdParameters", "config_overrides"],
     ["ReturnToService", "2"],
     ["MpiDefault", "none"],
+    ["MailProg", "/bin/true"],
     ["PlugStackConfig", "/etc/slurm/plugstack.conf"],
     ["InactiveLimit", "0"],
     // Seconds from SIGTERM to SIGKILL for a job's processes; Slurm's 30 would only make tests wait.

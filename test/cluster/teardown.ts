@@ -81,7 +81,7 @@ export async function tearDown(layout: Layout): Promise<boolean> {
   }
   await killClusterProcesses(layout);
   for (const target of await mountsBeneath(layout.dir)) {
-    await requireCommand(["umount", "--lazy", target]);
+    await requireCommand(["umount", "--no-mtab", "--lazy", target]);
   }
   const left = await mountsBeneath(layout.dir);
   if (left.length > 0) {

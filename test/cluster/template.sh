@@ -33,24 +33,26 @@ keep_open $KEEP
 overlay /etc "$CLUSTER_DIR/etc"
 overlay /var/lib "$CLUSTER_DIR/mount-points/lib"
 overlay /var/spool "$CLUSTER_DIR/mount-points/spool"
-for directory in $CLOSED; do
-	mount -t tmpfs -o mode=0755,nosuid,nodev berth-cluster "$directory"
-done
 
 # Bound over the overlay so that later changes of the cluster's own files are seen at once.
 for name in passwd group subuid subgid hosts slurm berth; do
 	mount --bind "$CLUSTER_DIR/etc/$name" "/etc/$name"
 done
 mount --bind "$CLUSTER_DIR/store" /var/lib/berth
-mount --bind "$CLUSTER_DIR/home" /home
 
 mount -t tmpfs -o mode=0755,nosuid,nodev berth-cluster /run
 mkdir /run/munge /run/berth
 mkdir -m 1777 /run/lock
 mount --bind "$CLUSTER_DIR/run/munge" /run/munge
 
+# From here on the cluster directory itself may be covered.
+mount --bind "$CLUSTER_DIR/home" /home
+for directory in $CLOSED; do
+	mount -t tmpfs -o mode=0755,nosuid,nodev berth-cluster "$directory"
+done
+
 # shellcheck disable=SC2086
 keep_bind $KEEP
 
 # The only change visible outside this namespace: its own pin. Descriptor 3 is the namespace of the caller.
-nsenter --mount=/proc/self/fd/3 mount --bind "/proc/$$/ns/mnt" "$CLUSTER_DIR/ns/template"
+nsenter --mount=/proc/self/fd/3 mount --no-mtab --bind "/proc/$$/ns/mnt" "$CLUSTER_DIR/ns/template"
