@@ -108,13 +108,15 @@ declare module 'berth-native' {
     gecos: string;
     /** As initgroups(3) would set them. */
     gids: number[];
+    /** Names of the groups that were asked for, without those that the name service does not know. */
+    groups: { gid: number; name: string }[];
   }
 
-  /** getpwuid_r(3) and getgrouplist(3), on the thread pool. Undefined when the name service knows no such uid. */
-  export function account(uid: number): Promise<Account | undefined>;
-
-  /** getgrgid_r(3) of each, on the thread pool; unknown ones are left out. */
-  export function groupNames(gids: readonly number[]): Promise<{ gid: number; name: string }[]>;
+  /**
+   * getpwuid_r(3), getgrouplist(3) and, for each of `gids`, getgrgid_r(3), on the thread pool. Undefined when the name
+   * service knows no such uid.
+   */
+  export function account(uid: number, gids: readonly number[]): Promise<Account | undefined>;
 
   /** flock(2), exclusive, without waiting: false when another holds it. */
   export function lock(fd: number): boolean;

@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 node scripts/generate.mjs
-npx --no-install cmake-js compile --out build/cmake
+node_modules/.bin/cmake-js compile --out build/cmake
 node scripts/bundle.mjs

@@ -1,7 +1,8 @@
 // Writes what is derived from another file: TypeScript and C from proto/berth.proto, the C error table and
 // docs/errors.md from src/errors/errors.json. `--check` fails where docs/errors.md is out of step.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -23,12 +24,16 @@ function protocol() {
     ...['-t', 'static-module', '-w', 'esm', '-d', '--no-verify', '--no-delimited', '--no-typeurl', '--no-convert'],
     ...['-o', join(out, 'berth.js'), at('proto', 'berth.proto')],
   ]);
-  const generated = at('build', 'generated');
-  mkdirSync(generated, { recursive: true });
-  execFileSync('protoc', [
-    ...['-I', at('proto'), `--nanopb_out=${generated}`, 'berth.proto'],
-    `--nanopb_opt=-I${at('proto')}`,
-  ]);
+  const scratch = mkdtempSync(join(tmpdir(), 'berth-generate-'));
+  try {
+    execFileSync('protoc', [
+      ...['-I', at('proto'), `--nanopb_out=${scratch}`, 'berth.proto'],
+      `--nanopb_opt=-I${at('proto')}`,
+    ]);
+    for (const name of readdirSync(scratch)) write(at('build', 'generated', name), readFileSync(join(scratch, name), 'utf8'));
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
 }
 
 function errors() {

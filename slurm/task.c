@@ -14,10 +14,12 @@
 static struct {
     struct berth_descriptors namespaces;
     berth_v1_LaunchReply reply;
+    /* Where this rank's descriptors came from: slurmstepd's connection, or its own. */
+    int connection;
     bool entered;
     uint32_t wait_us;
     uint32_t join_us;
-} task;
+} task = {.connection = -1};
 
 static int local_rank(spank_t spank) {
     int rank = 0;
@@ -51,8 +53,11 @@ static int ask(spank_t spank, struct berth_failure *failure) {
         if (connection < 0) return -1;
         bool timed_out = false;
         if (berth_send(connection, &request, failure) == 0 &&
-            berth_receive(connection, plugin.timeout_ms, &reply, &task.namespaces, &timed_out, failure) == 0)
+            berth_receive(connection, plugin.timeout_ms, &reply, &task.namespaces, &timed_out, failure) == 0) {
+            task.connection = connection;
+            connection = -1;
             break;
+        }
         berth_close_descriptors(&task.namespaces);
         const bool gone = strcmp(failure->code, "BERTH_DAEMON_UNREACHABLE") == 0;
         if (!gone || timed_out || berth_now_ms() >= patience_ends) return -1;
@@ -85,11 +90,13 @@ int task_init_privileged(spank_t spank) {
     const int64_t start = berth_now_us();
     /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where slurmstepd is
      * not: then what it was given was built around other directories. */
-    const bool inherited = early.known && own_mount_namespace() == early.step_mntns;
+    const uint32_t origin = early.failed ? early.step_mntns : early.reply.origin_mntns;
+    const bool inherited = early.known && own_mount_namespace() == origin;
     if (inherited && early.failed) return report(spank, &early.failure, true);
     if (inherited) {
         task.namespaces = early.namespaces;
         early.namespaces.count = 0;
+        task.connection = step_connection;
         task.reply = early.reply;
     } else {
         struct berth_failure failure;
@@ -102,14 +109,14 @@ int task_init_privileged(spank_t spank) {
 
 /* Tells berthd how long this rank took. Best effort: nobody waits for it. */
 static void report_joined(spank_t spank) {
-    if (step_connection < 0) return;
+    if (task.connection < 0) return;
     berth_v1_Request request = berth_v1_Request_init_zero;
     request.which_body = berth_v1_Request_rank_joined_tag;
     spank_get_item(spank, S_TASK_GLOBAL_ID, &request.body.rank_joined.rank);
     request.body.rank_joined.wait_us = task.wait_us;
     request.body.rank_joined.join_us = task.join_us;
     struct berth_failure ignored;
-    berth_send(step_connection, &request, &ignored);
+    berth_send(task.connection, &request, &ignored);
 }
 
 int task_init(spank_t spank) {

@@ -40,7 +40,20 @@ struct Account {
     gid_t gid = 0;
     std::string name, home, shell, gecos;
     std::vector<gid_t> gids;
+    std::vector<gid_t> asked;
+    std::vector<std::pair<gid_t, std::string>> groups;
 };
+
+int look_up_groups(Account& account, Failure& failure) {
+    std::vector<char> buffer;
+    for (const gid_t gid : account.asked) {
+        group entry = {};
+        const int found = look_up(getgrgid_r, gid, entry, buffer, "getgrgid_r", failure);
+        if (found < 0) return -1;
+        if (found > 0) account.groups.emplace_back(gid, entry.gr_name);
+    }
+    return 0;
+}
 
 int look_up_account(Account& account, Failure& failure) {
     passwd entry = {};
@@ -58,7 +71,7 @@ int look_up_account(Account& account, Failure& failure) {
     while (getgrouplist(entry.pw_name, entry.pw_gid, account.gids.data(), &count) < 0)
         account.gids.resize(static_cast<size_t>(count));
     account.gids.resize(static_cast<size_t>(count));
-    return 0;
+    return look_up_groups(account, failure);
 }
 
 Napi::Value account_to_value(Napi::Env env, Account& account) {
@@ -72,55 +85,30 @@ Napi::Value account_to_value(Napi::Env env, Account& account) {
     Napi::Array gids = Napi::Array::New(env, account.gids.size());
     for (uint32_t i = 0; i < account.gids.size(); i++) gids.Set(i, static_cast<double>(account.gids[i]));
     value.Set("gids", gids);
+    Napi::Array groups = Napi::Array::New(env, account.groups.size());
+    for (uint32_t i = 0; i < account.groups.size(); i++) {
+        Napi::Object group = Napi::Object::New(env);
+        group.Set("gid", static_cast<double>(account.groups[i].first));
+        group.Set("name", account.groups[i].second);
+        groups.Set(i, group);
+    }
+    value.Set("groups", groups);
     return value;
 }
 
 Napi::Value account_binding(const Napi::CallbackInfo& info) {
     Account account;
     account.uid = static_cast<uid_t>(info[0].As<Napi::Number>().Uint32Value());
+    const Napi::Array asked = info[1].As<Napi::Array>();
+    for (uint32_t i = 0; i < asked.Length(); i++)
+        account.asked.push_back(asked.Get(i).As<Napi::Number>().Uint32Value());
     return Task<Account>::run(info.Env(), std::move(account), look_up_account, account_to_value);
-}
-
-struct Groups {
-    std::vector<gid_t> gids;
-    std::vector<std::pair<gid_t, std::string>> names;
-};
-
-int look_up_groups(Groups& groups, Failure& failure) {
-    std::vector<char> buffer;
-    for (const gid_t gid : groups.gids) {
-        group entry = {};
-        const int found = look_up(getgrgid_r, gid, entry, buffer, "getgrgid_r", failure);
-        if (found < 0) return -1;
-        if (found > 0) groups.names.emplace_back(gid, entry.gr_name);
-    }
-    return 0;
-}
-
-Napi::Value groups_to_value(Napi::Env env, Groups& groups) {
-    Napi::Array value = Napi::Array::New(env, groups.names.size());
-    for (uint32_t i = 0; i < groups.names.size(); i++) {
-        Napi::Object group = Napi::Object::New(env);
-        group.Set("gid", static_cast<double>(groups.names[i].first));
-        group.Set("name", groups.names[i].second);
-        value.Set(i, group);
-    }
-    return value;
-}
-
-Napi::Value group_names_binding(const Napi::CallbackInfo& info) {
-    Groups groups;
-    const Napi::Array list = info[0].As<Napi::Array>();
-    for (uint32_t i = 0; i < list.Length(); i++)
-        groups.gids.push_back(list.Get(i).As<Napi::Number>().Uint32Value());
-    return Task<Groups>::run(info.Env(), std::move(groups), look_up_groups, groups_to_value);
 }
 
 }  // namespace
 
 void export_accounts(Napi::Env env, Napi::Object exports) {
     exports.Set("account", Napi::Function::New(env, account_binding));
-    exports.Set("groupNames", Napi::Function::New(env, group_names_binding));
 }
 
 }  // namespace berth::addon

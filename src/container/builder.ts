@@ -35,15 +35,15 @@ export async function build(
 ): Promise<void> {
   const builder = native.spawnBuilder(builderExecutable, imageMount, caller);
   const socket = new Socket({ fd: builder.socket, readable: true, writable: true });
-  let late = false;
+  const state = { late: false };
   const timer = setTimeout(() => {
-    late = true;
+    state.late = true;
     native.signal(builder.pidfd, 9);
   }, timeout);
   try {
     await converse(socket, builder, specification, imageMount, keep);
   } catch (error) {
-    if (late) throw timedOut(timeout);
+    if (state.late) throw timedOut(timeout);
     throw error;
   } finally {
     clearTimeout(timer);

@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-
 /** A row of /etc/subuid or /etc/subgid: ids that belong to one user alone. */
 export interface SubordinateRange {
   readonly start: number;
@@ -63,22 +61,16 @@ function fits(map: readonly string[]): boolean {
 
 /**
  * The user's subordinate ids: the largest of their rows (subuid(5): name or number, start, count). Undefined when they
- * have none, or the file does not exist.
+ * have none.
  */
-export async function subordinateRange(file: string, name: string, uid: number): Promise<SubordinateRange | undefined> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+export function subordinateRange(text: string, name: string, uid: number): SubordinateRange | undefined {
   let best: SubordinateRange | undefined;
   for (const line of text.split('\n')) {
     const [owner, start, count, ...rest] = line.split(':');
     if ((owner !== name && owner !== String(uid)) || rest.length > 0) continue;
     const range = { start: Number(start), count: Number(count) };
-    const valid = [range.start, range.count, range.start + range.count].every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 32);
+    const numbers = [range.start, range.count, range.start + range.count];
+    const valid = numbers.every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 32);
     if (valid && (!best || range.count > best.count)) best = range;
   }
   return best;

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
 import { native, type Account } from '../native/index.js';
@@ -43,14 +43,11 @@ const COPIED = ['/etc/resolv.conf', '/etc/hosts'];
 export async function specify(identity: Identity, config: Config, spoolDir: string, workspace: string): Promise<Specification> {
   const { uid, gid } = identity;
   const gids = [...new Set([gid, ...identity.gids])];
-  const [account, groups, ...copies] = await Promise.all([lookUp(uid), native.groupNames(gids), ...COPIED.map(copyOf)]);
   const userNamespace = config.container.userns === 'on';
-  const [subUids, subGids] = userNamespace
-    ? await Promise.all([
-        subordinateRange('/etc/subuid', account.name, uid),
-        subordinateRange('/etc/subgid', account.name, uid),
-      ])
-    : [undefined, undefined];
+  const account = await lookUp(uid, gids);
+  const [uidRanges, gidRanges] = userNamespace ? ['/etc/subuid', '/etc/subgid'].map(readHostFile) : [];
+  const subUids = subordinateRange(uidRanges?.toString() ?? '', account.name, uid);
+  const subGids = subordinateRange(gidRanges?.toString() ?? '', account.name, uid);
   return {
     account,
     uidMap: userNamespace ? identityMap([uid], subUids) : '',
@@ -65,8 +62,8 @@ export async function specify(identity: Identity, config: Config, spoolDir: stri
       mounts: mountsFor(account, config, spoolDir),
       files: [
         { path: '/etc/passwd', content: Buffer.from(passwdLine(uid, gid, account)), appendImage: true },
-        { path: '/etc/group', content: Buffer.from(groupLines(groups)), appendImage: true },
-        ...copies.flat(),
+        { path: '/etc/group', content: Buffer.from(groupLines(account.groups)), appendImage: true },
+        ...COPIED.flatMap(copyOf),
       ],
     },
   };
@@ -101,17 +98,26 @@ function depth(path: string): number {
   return path.split('/').length;
 }
 
-async function lookUp(uid: number): Promise<Account> {
-  const account = await native.account(uid);
+async function lookUp(uid: number, gids: readonly number[]): Promise<Account> {
+  const account = await native.account(uid, gids);
   if (account) return account;
   throw new BerthError('BERTH_IDENTITY', { uid, why: `the name service of this node knows no user with uid ${uid}` });
 }
 
-async function copyOf(path: string): Promise<v1.BuildFile.$Properties[]> {
+function copyOf(path: string): v1.BuildFile.$Properties[] {
+  const content = readHostFile(path);
+  return content ? [{ path, content, appendImage: false }] : [];
+}
+
+/**
+ * A small file of the node's own /etc; undefined where there is none. Read at once rather than by the thread pool: that
+ * would take ten times as long, and a node whose /etc hangs has no use for a container.
+ */
+function readHostFile(path: string): Buffer | undefined {
   try {
-    return [{ path, content: await readFile(path), appendImage: false }];
+    return readFileSync(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
   }
 }

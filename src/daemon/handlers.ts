@@ -30,7 +30,7 @@ export interface Parts {
 /** What berthd does for each kind of request. */
 export class Handlers {
   /** The launch whose ranks report on a connection. */
-  readonly #steps = new WeakMap<Connection, Launched>();
+  readonly #launches = new WeakMap<Connection, Launched>();
 
   constructor(private readonly parts: Parts) {}
 
@@ -52,28 +52,39 @@ export class Handlers {
   async #launch(request: v1.LaunchRequest, connection: Connection): Promise<void> {
     requireRoot(connection.peer, 'launching');
     connection.stayOpen();
-    const { launcher, reconciler, config } = this.parts;
+    const { reconciler, config } = this.parts;
     const { purpose } = request;
     if (purpose === v1.Purpose.PURPOSE_PREPARE && !config.slurm.prepare) {
       connection.reply({ launch: {} });
       return;
     }
     const order = await this.#order(request, purpose);
-    const launched = await launcher.launch(order, connection.peer);
+    const launched = await this.#launchFor(purpose, order, connection);
+    if (!launched) {
+      connection.reply({ launch: {} });
+      return;
+    }
     const start = launched.timeline.now();
     if (purpose === v1.Purpose.PURPOSE_PREPARE) connection.reply({ launch: { containerId: launched.container.id } });
     else connection.replyWithDescriptors(launched.container.reply, launched.container.namespaces);
     launched.timeline.record('reply', start);
-    if (purpose === v1.Purpose.PURPOSE_STEP) this.#steps.set(connection, launched);
+    this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose);
     reconciler.jobSeen(order.jobId);
+  }
+
+  #launchFor(purpose: v1.Purpose, order: LaunchOrder, { peer }: Connection): Promise<Launched | undefined> {
+    const { launcher } = this.parts;
+    if (purpose === v1.Purpose.PURPOSE_STEP) return launcher.launchStep(order, peer);
+    if (purpose === v1.Purpose.PURPOSE_RANK) return launcher.launchRank(order, peer);
+    return launcher.launch(order, peer);
   }
 
   /** The prolog knows neither groups nor the spool directory: the name service and the configuration do. */
   async #order(request: v1.LaunchRequest, purpose: v1.Purpose): Promise<LaunchOrder> {
     const order = launchOrder(request);
     if (purpose !== v1.Purpose.PURPOSE_PREPARE) return order;
-    const account = await native.account(order.uid);
+    const account = await native.account(order.uid, []);
     if (!account) {
       throw new BerthError('BERTH_IDENTITY', { uid: order.uid, why: 'the name service of this node does not know the user' });
     }
@@ -97,7 +108,7 @@ export class Handlers {
   }
 
   #rankJoined(joined: v1.RankJoined, connection: Connection): void {
-    const launched = this.#steps.get(connection);
+    const launched = this.#launches.get(connection);
     if (!launched) throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a rank reports on a connection that launched nothing' });
     launched.launch.ranks.push(joined);
   }
@@ -176,7 +187,7 @@ export class Handlers {
 
   async #imageMessage(image: Awaited<ReturnType<ImageStore['list']>>[number]): Promise<v1.Image.$Properties> {
     const { name, digest, size, created, source, format } = image;
-    const owner = image.owner === 'site' ? 'site' : ((await native.account(image.owner))?.name ?? `uid ${image.owner}`);
+    const owner = image.owner === 'site' ? 'site' : ((await native.account(image.owner, []))?.name ?? `uid ${image.owner}`);
     return { name, digest, size: String(size), created, source, format, owner };
   }
 }

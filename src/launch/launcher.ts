@@ -45,6 +45,9 @@ export class Launcher {
   readonly #builds = new Map<string, Build>();
   /** Which loop device serves which image: only a guess, the addon looks. */
   readonly #loops = new Map<string, number>();
+  /** The mount namespace of slurmstepd on this node, and whether ranks turned out to have others. */
+  #stepMntns: number | undefined;
+  #ranksElsewhere = false;
 
   constructor(
     private readonly config: Config,
@@ -52,6 +55,35 @@ export class Launcher {
     private readonly registry: Registry,
     private readonly workspace: string,
   ) {}
+
+  /**
+   * The container for slurmstepd, which asks before there are ranks. With a job_container or namespace plugin the ranks
+   * will see other directories than slurmstepd does; where that was noticed, nothing is built here, and what the job's
+   * ranks use already is handed out.
+   *
+   * @throws BerthError as {@link launch}
+   */
+  async launchStep(order: LaunchOrder, caller: Caller): Promise<Launched | undefined> {
+    this.#stepMntns = this.#mountNamespaceOf(caller, order);
+    if (!this.#ranksElsewhere) return this.launch(order, caller);
+    const timeline = new Timeline();
+    const ready = this.registry.all().find((container) => containerKey(container) === containerKey({ ...order, originMntns: container.originMntns, requestedImage: order.image }));
+    return ready && this.#launched(ready, order, timeline, false);
+  }
+
+  /**
+   * The container for a rank that asks for itself.
+   *
+   * @throws BerthError as {@link launch}
+   */
+  async launchRank(order: LaunchOrder, caller: Caller): Promise<Launched> {
+    if (this.#stepMntns !== undefined) {
+      this.#ranksElsewhere = this.#mountNamespaceOf(caller, order) !== this.#stepMntns;
+      const early = this.#ranksElsewhere && this.registry.byKey(containerKey({ ...order, originMntns: this.#stepMntns, requestedImage: order.image }));
+      if (early) this.registry.end(early);
+    }
+    return this.launch(order, caller);
+  }
 
   /**
    * @throws BerthError whatever keeps the container from being built; BERTH_JOB_ENDED when the caller or its job is
@@ -128,18 +160,14 @@ export class Launcher {
   }
 
   async #build(order: LaunchOrder, caller: Caller, originMntns: number, timeline: Timeline): Promise<Container> {
+    const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
+    const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
+    // Reported below, once it is known whether the image can be had at all.
+    specifying.catch(() => undefined);
     const record = await timeline.measure('policy', () => this.store.resolve(order.image, order.uid));
-    const mounting = this.#mount(record, timeline);
-    let specification: Specification;
+    const image = await this.#mount(record, timeline);
     try {
-      const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
-      specification = await timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
-    } catch (error) {
-      mounting.then(native.close, () => undefined);
-      throw error;
-    }
-    const image = await mounting;
-    try {
+      const specification = await specifying;
       return await timeline.measure('build', () => this.#run(order, record, specification, image, caller, originMntns, timeline));
     } finally {
       native.close(image);
@@ -149,16 +177,18 @@ export class Launcher {
   async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
     const start = timeline.now();
     const file = await this.store.openImage(record);
+    const mounting = native.mountImage(file.fd, record.format, this.#loops.get(record.digest) ?? -1);
     try {
-      const mounted = await native.mountImage(file.fd, record.format, this.#loops.get(record.digest) ?? -1);
-      this.#loops.set(record.digest, mounted.loopIndex);
+      const { mount, loopIndex } = await mounting;
+      this.#loops.set(record.digest, loopIndex);
       timeline.record('image mount', start);
-      return mounted.mount;
+      return mount;
     } catch (error) {
       if (!isNativeError(error)) throw error;
       throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
     } finally {
-      await file.close();
+      // Only read from: nothing to wait for.
+      void file.close();
     }
   }
 
