@@ -67,12 +67,13 @@ export async function claimDirectory(layout: Layout, cluster: Pick<ClusterRecord
       why,
       `Take it down with \`cluster down --dir ${layout.dir}\`, or choose another or an empty directory.`,
     );
-  const content = (await readdir(layout.dir)).filter((name) => name !== basename(layout.record));
+  const content = await readdir(layout.dir);
+  if (content.includes(basename(layout.record))) throw taken("there is a cluster already");
   if (content.length > 0) throw taken(`it is not empty: it has ${content.slice(0, 5).join(", ")}`);
   try {
     await writeRecord(layout, record, true);
   } catch (error) {
-    if (errorCode(error) === "EEXIST") throw taken("another cluster is there or starting there");
+    if (errorCode(error) === "EEXIST") throw taken("another cluster is starting there");
     throw new ClusterError(`Cannot write ${layout.record}`, errorMessage(error), "Choose another directory.");
   }
   // The cluster's users have to pass it; mkdtemp(3) makes directories that they may not.
