@@ -1,6 +1,7 @@
 #!/bin/sh
 # Completes the mount and UTS namespaces of one host and pins them. Usage: host.sh HOST
-# Environment: CLUSTER_DIR, SCRIPTS, KEEP (paths beneath /tmp and /dev/shm to keep visible, without white space).
+# Environment: CLUSTER_DIR, SCRIPTS, SOURCE (source of its file systems, which tells whose they are),
+# KEEP (paths beneath /tmp and /dev/shm to keep visible, without white space).
 set -eu
 umask 022
 . "$SCRIPTS/keep.sh"
@@ -10,9 +11,9 @@ echo "$host" >/proc/sys/kernel/hostname
 # shellcheck disable=SC2086 # list of paths without white space
 keep_open $KEEP
 mount --bind "$CLUSTER_DIR/spool/$host" /var/spool/slurmd
-mount -t tmpfs -o mode=1777,nosuid,nodev "$host" /tmp
-mount -t tmpfs -o mode=1777,nosuid,nodev "$host" /dev/shm
-mount -t tmpfs -o mode=0755,nosuid,nodev "$host" /run/berth
+mount -t tmpfs -o mode=1777,nosuid,nodev "$SOURCE" /tmp
+mount -t tmpfs -o mode=1777,nosuid,nodev "$SOURCE" /dev/shm
+mount -t tmpfs -o mode=0755,nosuid,nodev "$SOURCE" /run/berth
 # shellcheck disable=SC2086
 keep_bind $KEEP
 

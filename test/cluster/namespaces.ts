@@ -13,6 +13,11 @@ export const markerVariable = "BERTH_CLUSTER_DIR";
 /** Source name of the tmpfs that holds the pins, by which template.sh knows those of other clusters. */
 const pinsSource = "berth-cluster-ns";
 
+/** Source name of all file systems made for a cluster, by which every copy of a host's mounts can be told. */
+export function mountSource(layout: Layout): string {
+  return `berth-cluster:${layout.dir}`;
+}
+
 /** Directories the template covers; what has to stay visible beneath them is mounted there again. */
 const templateCovers = ["/etc", "/var/lib", "/var/spool", "/home", "/run"];
 const overlaid = ["/etc", "/var/lib", "/var/spool"];
@@ -124,6 +129,7 @@ export async function createHosts(layout: Layout, hosts: readonly string[], sign
     [markerVariable]: layout.dir,
     CLUSTER_DIR: layout.dir,
     SCRIPTS: scripts,
+    SOURCE: mountSource(layout),
     CLOSED: visible.closed.join(" "),
   };
   const here = await open("/proc/self/ns/mnt", "r");

@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ClusterError } from "./errors.js";
 import type { Layout } from "./layout.js";
-import { markerVariable, pinnedNamespace, processNamespaces } from "./namespaces.js";
+import { markerVariable, mountSource, pinnedNamespace, processNamespaces } from "./namespaces.js";
 
 /** The parent of a process and the states that matter here; undefined when it has gone or is a zombie. */
 async function processParent(pid: number): Promise<number | undefined> {
@@ -26,6 +26,23 @@ async function hasMarker(pid: number, marker: string): Promise<boolean> {
   }
 }
 
+/** Answers for each mount namespace, by one of its processes, whether it has a file system of the cluster. */
+function clusterMounts(layout: Layout): (pid: number, namespace: string) => Promise<boolean> {
+  const source = ` ${mountSource(layout)} `;
+  const known = new Map<string, Promise<boolean>>();
+  return (pid, namespace) => {
+    let answer = known.get(namespace);
+    if (answer === undefined) {
+      answer = readFile(`/proc/${String(pid)}/mountinfo`, "utf8").then(
+        (mounts) => mounts.includes(source),
+        () => false,
+      );
+      known.set(namespace, answer);
+    }
+    return answer;
+  };
+}
+
 /** Namespaces pinned by the cluster, as far as they are still there. */
 async function pinnedNamespaces(layout: Layout): Promise<ReadonlySet<string>> {
   let hosts: string[];
@@ -45,12 +62,14 @@ async function pinnedNamespaces(layout: Layout): Promise<ReadonlySet<string>> {
 
 /**
  * The cluster's processes: those in a host's mount or UTS namespace (containers have a mount namespace of their own,
- * but the host's UTS namespace), those that carry the cluster's marker, and the descendants of both.
+ * but the host's UTS namespace), those in another namespace with a file system of the cluster, those that carry the
+ * cluster's marker, and the descendants of all of them.
  * This process and its ancestors are never among them.
  */
 export async function clusterProcesses(layout: Layout): Promise<number[]> {
   const pinned = await pinnedNamespaces(layout);
   const marker = `${markerVariable}=${layout.dir}`;
+  const hasClusterMount = clusterMounts(layout);
   const parents = new Map<number, number>();
   const found = new Set<number>();
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -60,8 +79,10 @@ export async function clusterProcesses(layout: Layout): Promise<number[]> {
       if (parent === undefined) return;
       parents.set(pid, parent);
       const namespaces = await processNamespaces(pid);
-      const inHost = namespaces !== undefined && (pinned.has(namespaces.mount) || pinned.has(namespaces.uts));
-      if (inHost || (await hasMarker(pid, marker))) found.add(pid);
+      const isInside =
+        namespaces !== undefined &&
+        (pinned.has(namespaces.mount) || pinned.has(namespaces.uts) || (await hasClusterMount(pid, namespaces.mount)));
+      if (isInside || (await hasMarker(pid, marker))) found.add(pid);
     }),
   );
   const isDescendant = (pid: number): boolean => {

@@ -34,8 +34,8 @@ async function filesBeneath(dir: string): Promise<Set<string>> {
 async function loopDevices(layout: Layout): Promise<string[]> {
   // By inode: the path that a loop device reports is that in a namespace which may be gone.
   const columns = "NAME,BACK-MAJ:MIN,BACK-INO";
-  const lines = (await requireCommand(["losetup", "--list", "--noheadings", "--raw", "--output", columns])).split("\n");
-  const devices = lines.map((line) => line.trim().split(/\s+/)).filter((fields) => fields.length === 3);
+  const list = await requireCommand(["losetup", "--list", "--noheadings", "--output", columns]);
+  const devices = list.split("\n").map((line) => line.trim().split(/\s+/)).filter((fields) => fields.length === 3);
   if (devices.length === 0) return [];
   const files = await filesBeneath(layout.dir);
   return devices.flatMap(([name = "", device = "", inode = ""]) => (files.has(`${device} ${inode}`) ? [name] : []));

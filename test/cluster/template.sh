@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the mount namespace it runs in what all hosts of a cluster have in common.
-# Environment: CLUSTER_DIR, SCRIPTS, CLOSED (directories other users may not pass), KEEP (paths to keep visible).
+# Environment: CLUSTER_DIR, SCRIPTS, SOURCE (source of its file systems, which tells whose they are),
+# CLOSED (directories other users may not pass), KEEP (paths to keep visible).
 # None of the paths contains white space.
 set -eu
 umask 022
@@ -20,7 +21,7 @@ overlay() {
 			if (last == "" || index($5, last "/") != 1) print last = $5
 		}' /proc/self/mountinfo)
 	mount --rbind "$directory" "$stage"
-	mount -t overlay -o "ro,lowerdir=$additions:$directory" berth-cluster "$directory"
+	mount -t overlay -o "ro,lowerdir=$additions:$directory" "$SOURCE" "$directory"
 	for target in $beneath; do
 		[ -e "$additions${target#"$directory"}" ] || mount --rbind "$stage${target#"$directory"}" "$target"
 	done
@@ -40,7 +41,7 @@ for name in passwd group subuid subgid hosts slurm berth; do
 done
 mount --bind "$CLUSTER_DIR/store" /var/lib/berth
 
-mount -t tmpfs -o mode=0755,nosuid,nodev berth-cluster /run
+mount -t tmpfs -o mode=0755,nosuid,nodev "$SOURCE" /run
 mkdir /run/munge /run/berth
 mkdir -m 1777 /run/lock
 mount --bind "$CLUSTER_DIR/run/munge" /run/munge
@@ -48,7 +49,7 @@ mount --bind "$CLUSTER_DIR/run/munge" /run/munge
 # From here on the cluster directory itself may be covered.
 mount --bind "$CLUSTER_DIR/home" /home
 for directory in $CLOSED; do
-	mount -t tmpfs -o mode=0755,nosuid,nodev berth-cluster "$directory"
+	mount -t tmpfs -o mode=0755,nosuid,nodev "$SOURCE" "$directory"
 done
 
 # shellcheck disable=SC2086
