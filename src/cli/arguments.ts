@@ -1,0 +1,104 @@
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { nearest } from '../config/index.js';
+import { BerthError } from '../errors/index.js';
+import { globalOptions, type Command, type Option } from './command.js';
+
+export const DEFAULT_SOCKET = '/run/berth/berthd.sock';
+
+export type Values = Readonly<Record<string, string | boolean | undefined>>;
+
+export interface Arguments {
+  readonly values: Values;
+  readonly operands: readonly string[];
+}
+
+/** The words of a command line up to the command: its global options and the command's name. */
+export interface Leading {
+  readonly values: Values;
+  readonly command: string | undefined;
+  readonly rest: readonly string[];
+}
+
+/**
+ * Reads what stands before the command's name.
+ *
+ * @throws BerthError BERTH_USAGE
+ */
+export function parseLeading(argv: readonly string[]): Leading {
+  const options: readonly Option[] = [...globalOptions, { name: 'version', description: '' }];
+  // The first word that is neither an option nor --socket's value is the command.
+  let end = 0;
+  while (argv[end]?.startsWith('-')) end += argv[end] === '--socket' ? 2 : 1;
+  const { values } = parse(options, argv.slice(0, end), undefined);
+  return { values, command: argv[end], rest: argv.slice(end + 1) };
+}
+
+/**
+ * Reads a command's options and operands.
+ *
+ * @throws BerthError BERTH_USAGE
+ */
+export function parseCommand(command: Command, argv: readonly string[]): Arguments {
+  const parsed = parse([...command.options, ...globalOptions], argv, command.name);
+  if (parsed.values['help'] === true) return parsed;
+  const { least, most } = command.operands;
+  const count = parsed.operands.length;
+  if (count < least || count > most) {
+    const expected = least === most ? String(least) : `${least} to ${most}`;
+    throw usage(
+      `berth ${command.name} takes ${expected} argument${most === 1 ? '' : 's'}`,
+      `it was given ${count}`,
+      command.name,
+    );
+  }
+  return parsed;
+}
+
+function parse(options: readonly Option[], argv: readonly string[], command: string | undefined): Arguments {
+  const config: NonNullable<ParseArgsConfig['options']> = {};
+  for (const { name, letter, value } of options) {
+    config[name] = {
+      type: value === undefined ? 'boolean' : 'string',
+      ...(letter === undefined ? {} : { short: letter }),
+    };
+  }
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      options: config,
+      allowPositionals: true,
+      strict: true,
+    });
+    return { values: values as Values, operands: positionals };
+  } catch (error) {
+    if (!(error instanceof TypeError) || !('code' in error)) throw error;
+    throw refused(error, options, command);
+  }
+}
+
+function refused(
+  error: TypeError & { code: unknown },
+  options: readonly Option[],
+  command: string | undefined,
+): BerthError {
+  const subject = command === undefined ? 'berth' : `berth ${command}`;
+  if (error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+    const [, option = ''] = /^Unknown option '(-[^']*)'/.exec(error.message) ?? [];
+    const near = nearest(
+      option.replace(/^-+/, ''),
+      options.map(({ name }) => name),
+    );
+    const list = options.map(({ name }) => `--${name}`).join(', ');
+    return usage(
+      `${subject} has no option ${option}`,
+      near ? `did you mean --${near}?` : `its options are ${list}`,
+      command,
+    );
+  }
+  const [first = error.message] = error.message.split('\n');
+  return usage(`${subject} was called wrongly`, first, command);
+}
+
+export function usage(what: string, why: string, command = 'COMMAND'): BerthError {
+  return new BerthError('BERTH_USAGE', { what, why, command });
+}

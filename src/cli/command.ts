@@ -1,0 +1,56 @@
+import type { Terminal } from './terminal.js';
+
+/** An option of a command; every option is long, and may have a letter too. */
+export interface Option {
+  readonly name: string;
+  readonly letter?: string;
+  /** What stands for its value in the help, e.g. "PATH". An option without one is a switch. */
+  readonly value?: string;
+  readonly description: string;
+}
+
+/** The options and arguments a command was called with, after checking. */
+export interface Call {
+  /** Is the switch set? */
+  readonly flag: (name: string) => boolean;
+  /** The option's value, if given. */
+  readonly value: (name: string) => string | undefined;
+  readonly operands: readonly string[];
+  /** berthd's socket. */
+  readonly socket: string;
+  readonly terminal: Terminal;
+}
+
+/** One command of the command line: what it is called with, its manual page, and what it does. */
+export interface Command {
+  readonly name: string;
+  /** One line, after the command's name in the list. */
+  readonly summary: string;
+  /** Without "berth". */
+  readonly synopsis: readonly string[];
+  /** Paragraphs. */
+  readonly description: readonly string[];
+  readonly options: readonly Option[];
+  /** How many operands it takes. */
+  readonly operands: { readonly least: number; readonly most: number };
+  readonly examples: readonly { readonly command: string; readonly text: string }[];
+  /** Exit statuses besides 0 and the usual ones. */
+  readonly exitStatus?: readonly { readonly status: number; readonly text: string }[];
+  /** Returns the exit status; throws errors of the table. */
+  readonly run: (call: Call) => Promise<number>;
+}
+
+export const json: Option = {
+  name: 'json',
+  description: 'Write JSON for programs instead of text for people. Sizes are bytes, times seconds since the epoch.',
+};
+
+/** Options that every command takes. */
+export const globalOptions: readonly Option[] = [
+  {
+    name: 'socket',
+    value: 'PATH',
+    description: "berthd's socket, instead of $BERTH_SOCKET or /run/berth/berthd.sock.",
+  },
+  { name: 'help', letter: 'h', description: 'Show this help.' },
+];

@@ -1,0 +1,96 @@
+import {
+  allKeys,
+  camelCase,
+  checkConfig,
+  DEFAULT_CONFIG_PATH,
+  loadConfig,
+  nearest,
+  type Config,
+  type Key,
+  type Origin,
+} from '../../config/index.js';
+import { formatError } from '../../errors/index.js';
+import { usage } from '../arguments.js';
+import { json, type Call, type Command } from '../command.js';
+
+export const config: Command = {
+  name: 'config',
+  summary: 'check the configuration, or show what is in force',
+  synopsis: ['config check [--json] [FILE]', 'config show [--json] [FILE]'],
+  description: [
+    `check reads FILE, or ${DEFAULT_CONFIG_PATH}, and shows everything that is wrong with it: unknown tables and keys, ` +
+      'wrong types, values out of bounds. Run it before berthd is restarted.',
+    'show prints every key with its value and where that comes from: the file and line, or the default. What it prints is ' +
+      'itself a valid configuration. It reads the file; a running berthd has what the file held when it started.',
+    'As root, a file that others could write to is refused, as berthd refuses it.',
+  ],
+  options: [json],
+  operands: { least: 1, most: 2 },
+  examples: [
+    { command: 'berth config check berth.toml', text: 'Test a file before it is installed.' },
+    { command: 'berth config show', text: 'What is in force, and why.' },
+  ],
+  run: (call) => {
+    const [action = ''] = call.operands;
+    if (action === 'check') return check(call);
+    if (action === 'show') return show(call);
+    const near = nearest(action, ['check', 'show']);
+    return Promise.reject(
+      usage(
+        `berth config cannot ${action}`,
+        near ? `did you mean berth config ${near}?` : 'it can check and show',
+        'config',
+      ),
+    );
+  },
+};
+
+async function check({ operands: [, file], flag, terminal }: Call): Promise<number> {
+  const { problems } = await checkConfig(file);
+  const [first] = problems;
+  if (flag('json')) {
+    terminal.print(
+      JSON.stringify({ problems: problems.map(({ code, what, why }) => ({ code, what, why })) }, undefined, 2),
+    );
+  } else if (first) {
+    terminal.warn(problems.map(formatError).join('\n'));
+  } else {
+    terminal.print(`${file ?? DEFAULT_CONFIG_PATH}: no errors`);
+  }
+  return first?.exitStatus ?? 0;
+}
+
+async function show({ operands: [, file], flag, terminal }: Call): Promise<number> {
+  const { config: values, origins } = await loadConfig(file);
+  const entries = allKeys.map((key) => ({
+    key,
+    value: valueOf(values, key),
+    origin: origins.get(key.title) ?? 'default',
+  }));
+  if (flag('json')) {
+    const tables: Record<string, Record<string, { value: unknown; origin: string }>> = {};
+    for (const { key, value, origin } of entries) {
+      (tables[key.table] ??= {})[key.name] = { value, origin: originText(origin) };
+    }
+    terminal.print(JSON.stringify(tables, undefined, 2));
+    return 0;
+  }
+  const lines = entries.map(({ key, value }) => `${key.name} = ${key.kind.show(value)}`);
+  const width = Math.max(...lines.map((line) => line.length));
+  let table = '';
+  entries.forEach(({ key, origin }, i) => {
+    if (key.table !== table) terminal.print(`${table === '' ? '' : '\n'}${terminal.bold(`[${key.table}]`)}`);
+    table = key.table;
+    terminal.print(`${(lines[i] ?? '').padEnd(width)}  ${terminal.dim(`# ${originText(origin)}`)}`);
+  });
+  return 0;
+}
+
+function valueOf(values: Config, key: Key): unknown {
+  const table: Readonly<Record<string, Readonly<Record<string, unknown>>>> = values;
+  return table[key.table]?.[camelCase(key.name)];
+}
+
+function originText(origin: Origin): string {
+  return origin === 'default' ? origin : `${origin.file}:${origin.line}`;
+}

@@ -1,0 +1,134 @@
+import { PassThrough } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { closeSync } from 'node:fs';
+import { BerthError } from '../../errors/index.js';
+import { parseImportName } from '../../image/index.js';
+import type { v1 } from '../../protocol/index.js';
+import { Connection } from '../client.js';
+import { json, type Call, type Command } from '../command.js';
+import { makePipe, type Pipe } from '../import/pipe.js';
+import { sourceError, type Source } from '../import/program.js';
+import { openSource } from '../import/source.js';
+import { ArchiveFault, TarFilter } from '../import/tar-filter.js';
+import { size, type Terminal } from '../terminal.js';
+import { imageView } from './images.js';
+
+export const importCommand: Command = {
+  name: 'import',
+  summary: 'add an image to the store of this node',
+  synopsis: ['import [--json] NAME SOURCE'],
+  description: [
+    'Makes an image of SOURCE and gives it NAME: [REGISTRY/]PATH[:TAG], in lower case, with the tag "latest" when none is ' +
+      'given. A name that is taken goes to the new image; the old one can still be named by its digest. What root imports ' +
+      "is for everyone on the site; whether users may import, for themselves, is the site's choice ([store] import).",
+    'SOURCE is a directory that holds a root file system; a tar archive, plain or compressed with gzip, xz or zstd; a ' +
+      'squashfs file; or "-" for an archive on standard input. What a file is, its content decides and not its name.',
+    'The source is read with your own rights. Of a directory, files that belong to you belong to root in the image; others ' +
+      'keep their numbers. Sockets and device nodes are left out: containers have a /dev of their own.',
+    'Nothing can be seen of an image until it is complete. An import that is interrupted leaves nothing behind.',
+  ],
+  options: [json],
+  operands: { least: 2, most: 2 },
+  examples: [
+    { command: 'berth import debian:12 debian-12.tar.zst', text: 'From an archive.' },
+    { command: 'podman export c1 | berth import lammps:2024 -', text: 'From podman, without a file in between.' },
+    { command: 'berth import env ./rootfs', text: 'From a directory, as env:latest.' },
+  ],
+  exitStatus: [
+    { status: 4, text: 'The site does not let you import.' },
+    { status: 6, text: 'The store is full or cannot be used, or the archive could not be converted.' },
+  ],
+  run: importImage,
+};
+
+async function importImage({ operands: [name = '', text = ''], flag, socket, terminal }: Call): Promise<number> {
+  // The daemon looks at the name again; here a slip is told before gigabytes have been read.
+  parseImportName(name);
+  const begin = Date.now();
+  const source = await openSource(text, process.stdin);
+  const filter = new TarFilter();
+  try {
+    const image = await send({ name, text, source, filter, socket, terminal });
+    if (flag('json')) {
+      terminal.print(JSON.stringify({ image: imageView(image), deviceNodesLeftOut: filter.devices }, undefined, 2));
+      return 0;
+    }
+    const seconds = ((Date.now() - begin) / 1000).toFixed(1);
+    const view = imageView(image);
+    terminal.print(`imported ${view.name}  ${view.digest}`);
+    terminal.print(terminal.dim(`${filter.entries} entries, ${size(view.size)} in the store, ${seconds} s`));
+    if (filter.devices > 0)
+      terminal.warn(`berth: ${filter.devices} device nodes were left out: containers have a /dev of their own`);
+    return 0;
+  } finally {
+    source.stop();
+    terminal.progress('');
+  }
+}
+
+interface Transfer {
+  readonly name: string;
+  /** The source as the user named it. */
+  readonly text: string;
+  readonly source: Source;
+  readonly filter: TarFilter;
+  readonly socket: string;
+  readonly terminal: Terminal;
+}
+
+async function send(transfer: Transfer): Promise<v1.Image.$Properties> {
+  const connection = await Connection.open(transfer.socket);
+  const pipe = makePipe();
+  try {
+    connection.send({ import: { name: transfer.name, sourceFd: pipe.readEnd, source: transfer.source.label } });
+    // berthd's answer can come before the archive's end, when it is an error.
+    const answer = connection.reply();
+    const sent = flow(transfer, pipe).then(() => {
+      connection.send({ importEnd: {} });
+      return answer;
+    });
+    const reply = await Promise.race([answer, sent]);
+    return reply.import?.image ?? {};
+  } finally {
+    pipe.writeEnd.destroy();
+    closeSync(pipe.readEnd);
+    connection.close();
+  }
+}
+
+/** Moves the archive into the pipe. Resolves when it is whole there and all that made it has ended well. */
+async function flow({ text, name, source, filter, terminal }: Transfer, pipe: Pipe): Promise<void> {
+  const meter = progressMeter(name, terminal);
+  try {
+    await pipeline(source.archive, meter, filter, pipe.writeEnd);
+  } catch (error) {
+    // A decompressor that fails cuts the archive short: its own words are the cause, not the archive's end.
+    if (error instanceof ArchiveFault) {
+      await source.finished;
+      throw sourceError(text, error.message);
+    }
+    throw error instanceof BerthError
+      ? error
+      : sourceError(text, error instanceof Error ? error.message : String(error));
+  }
+  await source.finished;
+  terminal.progress(`${name}: waiting for berthd to finish the image`);
+}
+
+/** How often the progress is shown, in milliseconds. */
+const PROGRESS_INTERVAL = 200;
+
+function progressMeter(name: string, terminal: Terminal): PassThrough {
+  const begin = Date.now();
+  let shown = begin;
+  let bytes = 0;
+  const meter = new PassThrough({ highWaterMark: 1024 * 1024 });
+  meter.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    const now = Date.now();
+    if (now - shown < PROGRESS_INTERVAL) return;
+    shown = now;
+    terminal.progress(`${name}: ${size(bytes)} read, ${size((bytes * 1000) / (now - begin))}/s`);
+  });
+  return meter;
+}

@@ -1,0 +1,19 @@
+import type { Command } from '../command.js';
+import { config } from './config.js';
+import { exec } from './exec.js';
+import { makeHelp } from './help.js';
+import { images } from './images.js';
+import { importCommand } from './import.js';
+import { ps } from './ps.js';
+import { versionCommand } from './version.js';
+
+/** Every command, in the order of the overview. */
+export const commands: readonly Command[] = [
+  ps,
+  exec,
+  images,
+  importCommand,
+  config,
+  versionCommand,
+  makeHelp(() => commands),
+];

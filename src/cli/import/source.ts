@@ -1,0 +1,107 @@
+import { closeSync, constants, createReadStream, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { archiveDirectory } from './directory.js';
+import { HEAD, kindOf } from './kind.js';
+import { runProgram, sourceError, type Source } from './program.js';
+
+/** How much of a file is read at once, in bytes. */
+const CHUNK = 1024 * 1024;
+
+/** Standard input, as Node has it. */
+export interface Input extends Readable {
+  readonly isTTY?: boolean;
+}
+
+/**
+ * Opens what a user wants to import: a directory, a file, or "-" for standard input. Everything here happens with the
+ * user's own rights.
+ *
+ * @throws BerthError BERTH_IMPORT_SOURCE
+ */
+export async function openSource(text: string, stdin: Input): Promise<Source> {
+  if (text === '-') return openStream(stdin);
+  const path = resolve(text);
+  let file: number;
+  try {
+    // Non-blocking, not to wait for a writer should it be a FIFO.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    throw sourceError(text, inWords(error));
+  }
+  try {
+    const stat = fstatSync(file);
+    if (stat.isDirectory()) return archiveDirectory(text, path, file);
+    if (!stat.isFile()) throw sourceError(text, `it is a ${describe(stat)}, not a file or directory`);
+    return openFile(text, path, file);
+  } finally {
+    // Programs and streams have descriptors of their own.
+    closeSync(file);
+  }
+}
+
+function openFile(text: string, path: string, file: number): Source {
+  const head = Buffer.alloc(HEAD);
+  const kind = kindOf(head.subarray(0, readSync(file, head, 0, HEAD, 0)));
+  switch (kind.type) {
+    case 'tar': {
+      // The opened file again, whatever its name means by now.
+      const archive = createReadStream(path, { fd: openSync(`/proc/self/fd/${file}`, 'r'), highWaterMark: CHUNK });
+      return { label: path, archive, finished: Promise.resolve(), stop: () => archive.destroy() };
+    }
+    case 'compressed':
+      return runProgram(text, path, kind.decompress, file);
+    case 'squashfs':
+      // Always unpacked and built anew: the kernel is to mount nothing but what berthd's own converter wrote.
+      return runProgram(text, path, ['sqfs2tar', '--no-skip', '--root-becomes', '.', '/proc/self/fd/3'], 'ignore', [
+        file,
+      ]);
+    case 'unknown':
+      throw sourceError(text, kind.why);
+  }
+}
+
+async function openStream(stdin: Input): Promise<Source> {
+  const label = 'standard input';
+  if (stdin.isTTY) throw sourceError(label, 'it is a terminal');
+  const { head, whole } = await peek(stdin);
+  const kind = kindOf(head);
+  switch (kind.type) {
+    case 'tar':
+      return { label, archive: whole, finished: Promise.resolve(), stop: () => whole.destroy() };
+    case 'compressed':
+      return runProgram(label, label, kind.decompress, whole);
+    case 'squashfs':
+      throw sourceError(label, 'a squashfs file cannot be read from a stream: give its path');
+    case 'unknown':
+      throw sourceError(label, kind.why);
+  }
+}
+
+/** Reads the first bytes of a stream, and gives a stream that begins with them again. */
+async function peek(stream: Readable): Promise<{ head: Buffer; whole: Readable }> {
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < HEAD) {
+    const next = await chunks.next();
+    if (next.done) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  const all = async function* (): AsyncGenerator<Buffer> {
+    if (head.length > 0) yield head;
+    for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
+  };
+  return { head: head.subarray(0, HEAD), whole: Readable.from(all(), { objectMode: false }) };
+}
+
+/** The system's words, without the call and the path that Node puts around them: the path is the error's subject. */
+function inWords(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return /^[A-Z0-9]+: (.*), \w+ '.*'$/s.exec(message)?.[1] ?? message;
+}
+
+function describe(stat: Stats): string {
+  if (stat.isFIFO()) return 'FIFO (berth reads a stream as "-", from standard input)';
+  if (stat.isSocket()) return 'socket';
+  return 'device';
+}

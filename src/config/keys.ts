@@ -1,0 +1,123 @@
+import { absolutePath, choice, flag, integer, mounts, type Kind } from './kinds.js';
+
+/**
+ * Every key of berth.toml. The reader, the type {@link Config}, `berth config show` and docs/configuration.md all
+ * follow from these rows: a new key is one more row.
+ */
+export const keys = {
+  daemon: {
+    runtime_directory: absolutePath({
+      default: '/run/berth',
+      description:
+        'Where berthd keeps its socket (`berthd.sock`) and the pins of its containers. It must be on the node itself ' +
+        '(a tmpfs such as `/run`), and its parent must be writable by root alone. The plugin and the command line look ' +
+        'for the socket under the default path unless they are told otherwise.',
+    }),
+    log_level: choice(['trace', 'debug', 'info', 'warn', 'error'], {
+      default: 'info',
+      description:
+        'The least severe entries berthd logs. `info` has one entry for each container built and each failure; `debug` ' +
+        'adds one for each launch.',
+    }),
+  },
+  store: {
+    path: absolutePath({
+      default: '/var/lib/berth',
+      description:
+        'The directory with the images. It must belong to root and be writable by root alone. Several nodes may share ' +
+        'one store on a shared file system, if that lets root on these nodes own files (no root squashing).',
+    }),
+    import: choice(['root', 'anyone'], {
+      default: 'root',
+      description:
+        'Who may add images. What root imports is for everyone on the site. With `anyone`, users import too: their ' +
+        'images are visible to themselves alone, and come before an image of the site with the same name.',
+    }),
+    compression_level: integer({
+      minimum: 1,
+      maximum: 22,
+      default: 9,
+      description:
+        'The zstd level of imported images. Higher levels make imports much slower and images a little smaller; how fast ' +
+        'a job reads from the image hardly changes. For a 396 MB system image on two cores, level 3 took 1 s and made ' +
+        '146 MB, level 9 took 3 s and made 136 MB, level 15 took 17 s and made 127 MB.',
+    }),
+  },
+  container: {
+    userns: choice(['on', 'off'], {
+      default: 'on',
+      description:
+        'Whether containers have a user namespace. Set `off` on a site whose kernel does not let users make them; users ' +
+        'then enter a running container through `srun --overlap` instead of `berth exec`.',
+    }),
+    home: flag({
+      default: true,
+      description: "Whether the user's home directory is mounted in the container, at the same path.",
+    }),
+    mounts: mounts({
+      default: [],
+      description:
+        'What the site mounts into every container, each as `"SOURCE[:DESTINATION][:ro]"` with absolute paths, e.g. ' +
+        '`["/scratch", "/opt/site:/opt:ro"]`. Without a destination it is the source\'s path; with `ro` it is read-only, ' +
+        "everything mounted below it included. Sources are opened with the user's rights. A destination need not exist " +
+        'in the image. `/`, `/dev` and everything under `/proc` and `/sys` cannot be destinations: the container sets ' +
+        'these up itself.',
+    }),
+    build_timeout: integer({
+      minimum: 1,
+      maximum: 3600,
+      default: 30,
+      description:
+        'How long, in seconds, a launch waits for its container before it fails with BERTH_BUILD_TIMEOUT. A container ' +
+        'takes milliseconds to build: this bounds the wait for a file system that hangs.',
+    }),
+  },
+  slurm: {
+    spool_dir: absolutePath({
+      default: '',
+      orEmpty: true,
+      description:
+        "Slurm's `SlurmdSpoolDir` on this node, with `%h` and `%n` replaced, as `scontrol show config` has it. A launch " +
+        'gets it from slurmd; berthd needs it here only to prepare containers before a job starts.',
+    }),
+    prepare: flag({
+      default: false,
+      description:
+        "Whether the prolog may build a job's container (`salloc --image`, `sbatch --image`) on each node before its first " +
+        'step. Needs `[slurm] spool_dir`.',
+    }),
+  },
+} as const satisfies Record<string, Record<string, Kind<unknown>>>;
+
+type Keys = typeof keys;
+
+type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+
+type ValueOf<K> = K extends Kind<infer T> ? T : never;
+
+/** A valid configuration: a member for each table, in it a member for each key, in camel case. */
+export type Config = {
+  readonly [T in keyof Keys]: {
+    readonly [K in keyof Keys[T] & string as CamelCase<K>]: ValueOf<Keys[T][K]>;
+  };
+};
+
+/** A row of the table with its place. */
+export interface Key {
+  readonly table: string;
+  readonly name: string;
+  /** As messages show it: "[store] path". */
+  readonly title: string;
+  readonly kind: Kind<unknown>;
+}
+
+/** The table as a list, in its own order. */
+export const allKeys: readonly Key[] = Object.entries(keys).flatMap(([table, rows]) =>
+  Object.entries<Kind<unknown>>(rows).map(([name, kind]) => ({ table, name, title: `[${table}] ${name}`, kind })),
+);
+
+export function camelCase(name: string): string {
+  return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+}

@@ -1,0 +1,190 @@
+import { closeSync, constants } from 'node:fs';
+import { open, readdir, readFile, stat, type FileHandle } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { BerthError } from '../errors/index.js';
+import { makeDirectory } from './durable.js';
+import { errorCode, storeFailure } from './failures.js';
+import { importArchive } from './import.js';
+import { Layout, type Scope } from './layout.js';
+import { parseRecord, type ImageRecord } from './record.js';
+import { parseImportName, parseReference } from './reference.js';
+import { currentOwner, removeStale, type Owner } from './temporary.js';
+
+/** As [store] of the configuration. */
+export interface StoreOptions {
+  /** Absolute. */
+  readonly path: string;
+  /** zstd's, 1 to 22. */
+  readonly compressionLevel: number;
+}
+
+export interface ImportRequest {
+  /** As the user gave it. */
+  readonly name: string;
+  /** Who will see it, as policy has decided. */
+  readonly owner: 'site' | number;
+  /** What to say where the image came from. */
+  readonly source: string;
+  /**
+   * Resolves when the client has said that the archive is whole (ImportEnd); rejects when its connection ends before,
+   * which stops the import.
+   */
+  readonly complete: Promise<void>;
+}
+
+/** The images of a site, and its users' own. Only berthd writes here. */
+export class ImageStore {
+  private constructor(
+    private readonly options: StoreOptions,
+    private readonly layout: Layout,
+    private readonly self: Owner,
+  ) {}
+
+  /**
+   * Makes the store's directories unless they are there, its own too if its parent exists.
+   *
+   * @throws BerthError BERTH_STORE_UNUSABLE when it is not a directory that this process's user alone can write to;
+   * BERTH_STORE_FULL.
+   */
+  static async open(options: StoreOptions): Promise<ImageStore> {
+    const { path } = options;
+    const layout = new Layout(path);
+    try {
+      await makeDirectory(path);
+      const found = await stat(path);
+      if (!found.isDirectory()) throw unusable(path, 'it is not a directory');
+      if (found.uid !== ownUid()) throw unusable(path, `it belongs to uid ${found.uid}, not to uid ${ownUid()}`);
+      if ((found.mode & 0o022) !== 0) throw unusable(path, 'others than its owner may write to it');
+      const directories = [join(path, 'images'), layout.images, layout.refs, layout.scope('site'), layout.temporary];
+      for (const directory of directories) await makeDirectory(directory);
+      return new ImageStore(options, layout, await currentOwner());
+    } catch (error) {
+      throw error instanceof BerthError ? error : storeFailure(path, error);
+    }
+  }
+
+  /**
+   * Removes the unfinished work of berthds of this host that were killed; returns how many pieces. Other hosts' stay.
+   *
+   * @throws BerthError BERTH_STORE_UNUSABLE
+   */
+  async recover(): Promise<number> {
+    try {
+      return await removeStale(this.layout.temporary, this.self);
+    } catch (error) {
+      throw storeFailure(this.layout.root, error);
+    }
+  }
+
+  /**
+   * The image a user means: among their own, then the site's. A digest finds what the user or the site has imported,
+   * and nobody else's. Reads one small file, two for an image of the site.
+   *
+   * @param reference as the user gave it.
+   * @param user how an error calls the user.
+   * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
+   */
+  async resolve(reference: string, uid: number, user = `uid ${uid}`): Promise<ImageRecord> {
+    const { text } = parseReference(reference);
+    const record = (await this.#read(uid, text)) ?? (await this.#read('site', text));
+    if (!record) throw new BerthError('BERTH_IMAGE_UNKNOWN', { name: text, user, host: hostname() });
+    return record;
+  }
+
+  /**
+   * Opens the file of a resolved image, read-only, and makes sure on the descriptor that nobody but berthd can have
+   * written it. The caller closes it.
+   *
+   * @throws BerthError BERTH_IMAGE_DAMAGED
+   */
+  async openImage(record: ImageRecord): Promise<FileHandle> {
+    const path = this.layout.image(record.digest);
+    let image: FileHandle;
+    try {
+      image = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      const why =
+        errorCode(error) === 'ELOOP'
+          ? `${path} is a symbolic link`
+          : String(error instanceof Error ? error.message : error);
+      throw damaged(record, why, error);
+    }
+    try {
+      const found = await image.stat();
+      if (!found.isFile()) throw damaged(record, `${path} is not a regular file`);
+      if (found.uid !== ownUid()) throw damaged(record, `${path} belongs to uid ${found.uid}, not to uid ${ownUid()}`);
+      if ((found.mode & 0o022) !== 0) throw damaged(record, `others than its owner may write to ${path}`);
+      if (found.size !== record.size) throw damaged(record, `${path} has ${found.size} bytes, not ${record.size}`);
+      return image;
+    } catch (error) {
+      await image.close();
+      throw error;
+    }
+  }
+
+  /**
+   * What a user can name: their own images and the site's, by name.
+   *
+   * @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
+   */
+  async list(uid: number): Promise<ImageRecord[]> {
+    const scopes: Scope[] = uid === 0 ? ['site'] : [uid, 'site'];
+    const records = await Promise.all(scopes.map((scope) => this.#list(scope)));
+    return records.flat().toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+
+  /**
+   * Makes an image of a plain tar archive and names it. The same archive gives the same digest and is stored once. A
+   * failure, whenever it comes, leaves nothing that can be seen.
+   *
+   * @param archive a descriptor to read from; closed in any case.
+   * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMPORT_FAILED, BERTH_STORE_FULL, BERTH_STORE_UNUSABLE
+   */
+  async importTar({ name, owner, source, complete }: ImportRequest, archive: number): Promise<ImageRecord> {
+    // Whoever else fails first, a client that leaves is no unhandled rejection.
+    complete.catch(() => undefined);
+    try {
+      const parsed = parseImportName(name);
+      const { layout, self, options } = this;
+      const place = { layout, self, compressionLevel: options.compressionLevel };
+      return await importArchive(place, { name: parsed, scope: owner, source, complete }, archive);
+    } finally {
+      closeSync(archive);
+    }
+  }
+
+  async #list(scope: Scope): Promise<ImageRecord[]> {
+    const files = await readdir(this.layout.scope(scope)).catch((error: unknown) => {
+      if (errorCode(error) === 'ENOENT') return [];
+      throw storeFailure(this.layout.root, error);
+    });
+    const keys = files.filter((file) => Layout.isName(file)).map((file) => file.slice(0, -'.json'.length));
+    const records = await Promise.all(keys.map((key) => this.#read(scope, key)));
+    return records.filter((record) => record !== undefined);
+  }
+
+  async #read(scope: Scope, key: string): Promise<ImageRecord | undefined> {
+    const path = this.layout.ref(scope, key);
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return undefined;
+      throw storeFailure(this.layout.root, error);
+    }
+    return parseRecord(text, key, path);
+  }
+}
+
+function ownUid(): number {
+  return process.geteuid?.() ?? 0;
+}
+
+function unusable(path: string, why: string): BerthError {
+  return new BerthError('BERTH_STORE_UNUSABLE', { path, why });
+}
+
+function damaged({ name }: ImageRecord, why: string, cause?: unknown): BerthError {
+  return new BerthError('BERTH_IMAGE_DAMAGED', { name, why }, { cause });
+}

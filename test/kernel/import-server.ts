@@ -1,0 +1,68 @@
+import { openSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { toErrorMessage } from '../../src/errors/index.js';
+import { ImageStore, type ImageRecord } from '../../src/image/index.js';
+import {
+  decodeRequest,
+  encodeError,
+  encodeReply,
+  frame,
+  FrameReader,
+  REQUEST_LIMIT,
+} from '../../src/protocol/index.js';
+
+/**
+ * The importing half of a daemon: the real store behind the real protocol. Only how it gets the client's descriptor is
+ * its own: the test knows the client's pid, and root may open another process's pipe through /proc.
+ */
+export async function serveImports(path: string, store: ImageStore, clientPid: () => number): Promise<Server> {
+  const server = createServer((socket) => {
+    serve(socket, store, clientPid);
+  });
+  server.listen(path);
+  await once(server, 'listening');
+  return server;
+}
+
+function serve(socket: Socket, store: ImageStore, clientPid: () => number): void {
+  const reader = new FrameReader(REQUEST_LIMIT);
+  const end: { whole?: () => void; gone?: (error: Error) => void } = {};
+  const complete = new Promise<void>((resolve, reject) => {
+    end.whole = resolve;
+    end.gone = reject;
+  });
+  complete.catch(() => undefined);
+  const answer = (work: Promise<Uint8Array>): void => {
+    work.then(
+      (reply) => socket.write(frame(reply)),
+      (error: unknown) => socket.write(frame(encodeError(toErrorMessage(error)))),
+    );
+  };
+  socket.on('error', () => undefined);
+  socket.on('close', () => end.gone?.(new Error('it closed the connection')));
+  socket.on('data', (chunk: Buffer) => {
+    for (const bytes of reader.push(chunk)) {
+      const request = decodeRequest(bytes);
+      if (request.importEnd) end.whole?.();
+      if (request.images) answer(listImages(store));
+      if (request.import) {
+        const { name, source, sourceFd } = request.import;
+        const archive = openSync(`/proc/${clientPid()}/fd/${sourceFd ?? -1}`, 'r');
+        answer(
+          store
+            .importTar({ name: name ?? '', owner: 'site', source: source ?? '', complete }, archive)
+            .then((record) => encodeReply({ import: { image: message(record) } })),
+        );
+      }
+    }
+  });
+}
+
+async function listImages(store: ImageStore): Promise<Uint8Array> {
+  return encodeReply({ images: { images: (await store.list(0)).map(message) } });
+}
+
+function message(record: ImageRecord) {
+  return { ...record, size: String(record.size), owner: String(record.owner) };
+}

@@ -1,0 +1,249 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ImageStore, type ImageRecord } from '../../src/image/index.js';
+import { writeDurably } from '../../src/image/durable.js';
+import { formatRecord } from '../../src/image/record.js';
+import { currentOwner, makeTemporary } from '../../src/image/temporary.js';
+
+const HEX = 'ab'.repeat(32);
+
+let directory: string;
+let path: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'berth-store-'));
+  path = join(directory, 'store');
+});
+
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function open(): Promise<ImageStore> {
+  return ImageStore.open({ path, compressionLevel: 1 });
+}
+
+/** Writes a reference as an import would have. */
+function refer(scope: string, file: string, record: Partial<ImageRecord> = {}): ImageRecord {
+  const whole: ImageRecord = {
+    name: 'app:latest',
+    digest: `sha256:${HEX}`,
+    size: 5,
+    created: 1_700_000_000,
+    source: 'a test',
+    owner: scope === 'site' ? 'site' : Number(scope.slice('uid-'.length)),
+    format: 'squashfs',
+    ...record,
+  };
+  mkdirSync(join(path, 'refs', scope), { recursive: true });
+  writeFileSync(join(path, 'refs', scope, file), formatRecord(whole));
+  return whole;
+}
+
+function image(content = 'bytes'): string {
+  const file = join(path, 'images/sha256', `${HEX}.squashfs`);
+  writeFileSync(file, content, { mode: 0o444 });
+  return file;
+}
+
+describe('opening a store', () => {
+  it('makes its directories, for the daemon alone', async () => {
+    await open();
+    for (const part of ['', 'images', 'images/sha256', 'refs', 'refs/site', 'tmp']) {
+      expect(statSync(join(path, part)).mode & 0o777).toBe(0o700);
+    }
+    await open();
+  });
+
+  it('refuses one that others may write to', async () => {
+    mkdirSync(path);
+    chmodSync(path, 0o777);
+    await expect(open()).rejects.toMatchObject({
+      code: 'BERTH_STORE_UNUSABLE',
+      why: 'others than its owner may write to it',
+    });
+  });
+
+  it('refuses one whose parent is not there: perhaps a file system was not mounted', async () => {
+    path = join(directory, 'mnt/store');
+    await expect(open()).rejects.toMatchObject({ code: 'BERTH_STORE_UNUSABLE' });
+    expect(existsSync(join(directory, 'mnt'))).toBe(false);
+  });
+
+  it('refuses what is not a directory', async () => {
+    writeFileSync(path, '');
+    await expect(open()).rejects.toMatchObject({ code: 'BERTH_STORE_UNUSABLE', why: 'it is not a directory' });
+  });
+});
+
+describe('resolving a name', () => {
+  it('finds an image of the site for everyone', async () => {
+    const store = await open();
+    const record = refer('site', 'docker.io+library+app:1.json', { name: 'docker.io/library/app:1' });
+    expect(await store.resolve('docker.io/library/app:1', 1000)).toEqual(record);
+    expect(await store.resolve('docker.io/library/app:1', 0)).toEqual(record);
+  });
+
+  it("finds the user's own image before the site's of the same name", async () => {
+    const store = await open();
+    const site = refer('site', 'app:latest.json');
+    const own = refer('uid-1000', 'app:latest.json', { source: 'mine' });
+    expect(await store.resolve('app', 1000)).toEqual(own);
+    expect(await store.resolve('app', 1001)).toEqual(site);
+  });
+
+  it('finds by digest only what the user or the site has imported', async () => {
+    const store = await open();
+    const own = refer('uid-1000', `sha256:${HEX}.json`);
+    expect(await store.resolve(`sha256:${HEX}`, 1000)).toEqual(own);
+    await expect(store.resolve(`sha256:${HEX}`, 1001)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
+  });
+
+  it('says who has no such image where', async () => {
+    const store = await open();
+    await expect(store.resolve('app', 1000, 'ada')).rejects.toMatchObject({
+      code: 'BERTH_IMAGE_UNKNOWN',
+      what: `there is no image app:latest for ada in the store of ${hostname()}`,
+    });
+  });
+
+  it.each([
+    '',
+    '{}',
+    '{"name":"app"',
+    formatRecord({
+      name: 'a',
+      digest: 'sha256:../../x',
+      size: 1,
+      created: 1,
+      source: '',
+      owner: 'site',
+      format: 'squashfs',
+    }),
+  ])('does not trust a reference that holds %j', async (content) => {
+    const store = await open();
+    const file = join(path, 'refs/site/app:latest.json');
+    writeFileSync(file, content);
+    await expect(store.resolve('app', 1000)).rejects.toMatchObject({
+      code: 'BERTH_IMAGE_DAMAGED',
+      why: `${file} does not hold what berthd wrote there`,
+    });
+  });
+});
+
+describe('listing', () => {
+  it("shows a user the site's names and their own, without digests", async () => {
+    const store = await open();
+    refer('site', 'b:1.json', { name: 'b:1' });
+    refer('uid-1000', 'a:1.json', { name: 'a:1' });
+    refer('uid-1000', `sha256:${HEX}.json`);
+    refer('uid-1001', 'c:1.json', { name: 'c:1' });
+    expect((await store.list(1000)).map(({ name }) => name)).toEqual(['a:1', 'b:1']);
+    expect((await store.list(1002)).map(({ name }) => name)).toEqual(['b:1']);
+  });
+});
+
+describe('opening an image', () => {
+  it('gives a descriptor of the whole file', async () => {
+    const store = await open();
+    image();
+    const handle = await store.openImage(refer('site', 'app:latest.json'));
+    expect(await handle.readFile('utf8')).toBe('bytes');
+    await handle.close();
+  });
+
+  const damages: [string, (file: string) => void, RegExp][] = [
+    ['is not there', (file) => rmSync(file), /ENOENT/],
+    [
+      'is cut off',
+      (file) => {
+        rmSync(file);
+        writeFileSync(file, 'byt', { mode: 0o444 });
+      },
+      /has 3 bytes, not 5/,
+    ],
+    ['can be written to by others', (file) => chmodSync(file, 0o464), /others than its owner may write/],
+    [
+      'is a link',
+      (file) => {
+        rmSync(file);
+        symlinkSync('/etc/hostname', file);
+      },
+      /is a symbolic link/,
+    ],
+    [
+      'is a directory',
+      (file) => {
+        rmSync(file);
+        mkdirSync(file);
+      },
+      /is not a regular file/,
+    ],
+  ];
+  it.each(damages)('refuses one that %s', async (_, damage, why) => {
+    const store = await open();
+    damage(image());
+    await expect(store.openImage(refer('site', 'app:latest.json'))).rejects.toMatchObject({
+      code: 'BERTH_IMAGE_DAMAGED',
+      what: 'the image app:latest cannot be mounted',
+      why: expect.stringMatching(why) as string,
+    });
+  });
+});
+
+describe('a file is written', () => {
+  it('whole or not at all: an unfinished one never has its name', async () => {
+    await open();
+    const temporary = await makeTemporary(join(path, 'tmp'), await currentOwner());
+    const target = join(path, 'refs/site/app:latest.json');
+    writeFileSync(target, 'old');
+    // Content that fails while it is written, as on a full disk.
+    await expect(writeDurably(target, Symbol('no text') as unknown as string, temporary)).rejects.toThrow();
+    expect(readFileSync(target, 'utf8')).toBe('old');
+    rmSync(temporary, { recursive: true });
+    const next = await makeTemporary(join(path, 'tmp'), await currentOwner());
+    await writeDurably(target, 'new', next);
+    expect(readFileSync(target, 'utf8')).toBe('new');
+    expect(readdirSync(next)).toEqual([]);
+  });
+});
+
+describe('recovery', () => {
+  const random = '0123456789abcdef';
+
+  async function entry(change: Partial<Awaited<ReturnType<typeof currentOwner>>>): Promise<string> {
+    const { host, boot, pid, start } = { ...(await currentOwner()), ...change };
+    const name = [host, boot, pid, start, random].join('_');
+    mkdirSync(join(path, 'tmp', name));
+    writeFileSync(join(path, 'tmp', name, 'image'), 'unfinished');
+    return name;
+  }
+
+  it("removes the unfinished work of this host's processes that are gone, and nothing else", async () => {
+    const store = await open();
+    await entry({ boot: '00000000000000ff' });
+    await entry({ pid: 4_194_304 + 1 });
+    await entry({ start: '1' });
+    const kept = [
+      await entry({}),
+      await entry({ host: 'another-node' }),
+      await entry({ host: 'another-node', boot: '00000000000000ff' }),
+    ];
+    mkdirSync(join(path, 'tmp/of-somebody-else'));
+    expect(await store.recover()).toBe(3);
+    expect(readdirSync(join(path, 'tmp')).sort()).toEqual([...kept, 'of-somebody-else'].sort());
+  });
+});
