@@ -1,8 +1,8 @@
 /** The private users and groups of a cluster, and the files that name them. */
-import { chmod, chown, mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { ClusterError } from "./errors.js";
-import type { Layout } from "./layout.js";
+import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError } from './errors.js';
+import type { Layout } from './layout.js';
 
 /** A user as the hosts see it. */
 export interface Account {
@@ -20,15 +20,15 @@ export const subordinateCount = 65_536;
 
 /** The cluster's own users. Carol has no subordinate ids, as users of many sites. */
 export const accounts: readonly Account[] = [
-  { name: "alice", uid: 2001, gid: 2001, home: "/home/alice", shell: "/bin/bash", subordinate: 200_000 },
-  { name: "bob", uid: 2002, gid: 2002, home: "/home/bob", shell: "/bin/bash", subordinate: 300_000 },
-  { name: "carol", uid: 2003, gid: 2003, home: "/home/carol", shell: "/bin/bash" },
+  { name: 'alice', uid: 2001, gid: 2001, home: '/home/alice', shell: '/bin/bash', subordinate: 200_000 },
+  { name: 'bob', uid: 2002, gid: 2002, home: '/home/bob', shell: '/bin/bash', subordinate: 300_000 },
+  { name: 'carol', uid: 2003, gid: 2003, home: '/home/carol', shell: '/bin/bash' },
 ];
 
-const root: Account = { name: "root", uid: 0, gid: 0, home: "/root", shell: "/bin/bash" };
+const root: Account = { name: 'root', uid: 0, gid: 0, home: '/root', shell: '/bin/bash' };
 
 /** The group in which alice is besides her own. */
-export const physics = { name: "physics", gid: 3001, members: ["alice"] } as const;
+export const physics = { name: 'physics', gid: 3001, members: ['alice'] } as const;
 
 /**
  * The account of a user of the cluster.
@@ -39,8 +39,8 @@ export function account(name: string): Account {
   if (found === undefined) {
     throw new ClusterError(
       `Cannot become ${name}`,
-      "the cluster has no such user",
-      `Use one of: root, ${accounts.map((each) => each.name).join(", ")}.`,
+      'the cluster has no such user',
+      `Use one of: root, ${accounts.map((each) => each.name).join(', ')}.`,
     );
   }
   return found;
@@ -48,20 +48,17 @@ export function account(name: string): Account {
 
 /** Lines of a passwd or group file whose name and id are both not among the given. */
 function without(content: string, names: ReadonlySet<string>, ids: ReadonlySet<string>): string[] {
-  return content.split("\n").filter((line) => {
-    const [name = "", , id = ""] = line.split(":");
-    return name !== "" && !names.has(name) && !ids.has(id);
+  return content.split('\n').filter((line) => {
+    const [name = '', , id = ''] = line.split(':');
+    return name !== '' && !names.has(name) && !ids.has(id);
   });
 }
 
-const asFile = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
+const asFile = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
 
 /** Writes passwd, group, subuid and subgid, and makes the home directories. */
 export async function writeAccounts(layout: Layout): Promise<void> {
-  const [hostPasswd, hostGroup] = await Promise.all([
-    readFile("/etc/passwd", "utf8"),
-    readFile("/etc/group", "utf8"),
-  ]);
+  const [hostPasswd, hostGroup] = await Promise.all([readFile('/etc/passwd', 'utf8'), readFile('/etc/group', 'utf8')]);
   const names = accounts.map((each) => each.name);
   const passwd = without(hostPasswd, new Set(names), new Set(accounts.map((each) => String(each.uid))));
   const group = without(
@@ -77,17 +74,17 @@ export async function writeAccounts(layout: Layout): Promise<void> {
       subordinate.push(`${each.name}:${String(each.subordinate)}:${String(subordinateCount)}`);
     }
   }
-  group.push(`${physics.name}:x:${String(physics.gid)}:${physics.members.join(",")}`);
+  group.push(`${physics.name}:x:${String(physics.gid)}:${physics.members.join(',')}`);
 
   await Promise.all([
-    writeFile(join(layout.etc, "passwd"), asFile(passwd)),
-    writeFile(join(layout.etc, "group"), asFile(group)),
-    writeFile(join(layout.etc, "subuid"), asFile(subordinate)),
-    writeFile(join(layout.etc, "subgid"), asFile(subordinate)),
+    writeFile(join(layout.etc, 'passwd'), asFile(passwd)),
+    writeFile(join(layout.etc, 'group'), asFile(group)),
+    writeFile(join(layout.etc, 'subuid'), asFile(subordinate)),
+    writeFile(join(layout.etc, 'subgid'), asFile(subordinate)),
     // Only files: directory services of the machine know other users by these ids.
     writeFile(
-      join(layout.etc, "nsswitch.conf"),
-      asFile(["passwd: files", "group: files", "hosts: files dns", "services: files", "protocols: files"]),
+      join(layout.etc, 'nsswitch.conf'),
+      asFile(['passwd: files', 'group: files', 'hosts: files dns', 'services: files', 'protocols: files']),
     ),
   ]);
   for (const each of accounts) {

@@ -1,7 +1,7 @@
 /** Reading the command line. */
-import { parseArgs, type ParseArgsConfig } from "node:util";
-import { ClusterError, errorMessage } from "./errors.js";
-import { commandHelp, type CommandName } from "./help.js";
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { ClusterError, errorMessage } from './errors.js';
+import { commandHelp, type CommandName } from './help.js';
 
 /** A mistake on the command line. */
 export class UsageError extends ClusterError {}
@@ -14,20 +14,20 @@ export interface Arguments {
   readonly command: readonly string[];
 }
 
-const options: Readonly<Record<CommandName, NonNullable<ParseArgsConfig["options"]>>> = {
+const options: Readonly<Record<CommandName, NonNullable<ParseArgsConfig['options']>>> = {
   up: {
-    nodes: { type: "string" },
-    "berth-config": { type: "string" },
-    "slurm-conf": { type: "string" },
-    "slurm-file": { type: "string", multiple: true },
-    "plugstack-args": { type: "string" },
-    "no-berth": { type: "boolean" },
-    "no-daemon": { type: "string" },
-    json: { type: "boolean" },
+    nodes: { type: 'string' },
+    'berth-config': { type: 'string' },
+    'slurm-conf': { type: 'string' },
+    'slurm-file': { type: 'string', multiple: true },
+    'plugstack-args': { type: 'string' },
+    'no-berth': { type: 'boolean' },
+    'no-daemon': { type: 'string' },
+    json: { type: 'boolean' },
   },
-  exec: { user: { type: "string" }, env: { type: "string", multiple: true } },
-  daemon: { config: { type: "string" }, env: { type: "string", multiple: true } },
-  status: { json: { type: "boolean" } },
+  exec: { user: { type: 'string' }, env: { type: 'string', multiple: true } },
+  daemon: { config: { type: 'string' }, env: { type: 'string', multiple: true } },
+  status: { json: { type: 'boolean' } },
   down: {},
 };
 
@@ -37,12 +37,12 @@ export function isCommandName(name: string | undefined): name is CommandName {
 
 /** Takes the arguments of a command apart. @throws UsageError */
 export function parseArguments(command: CommandName, argv: readonly string[]): Arguments {
-  const separator = argv.indexOf("--");
+  const separator = argv.indexOf('--');
   const own = separator === -1 ? argv : argv.slice(0, separator);
   try {
     const { values, positionals } = parseArgs({
       args: [...own],
-      options: { ...options[command], dir: { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: { ...options[command], dir: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
       allowPositionals: true,
     });
     return { values, operands: positionals, command: separator === -1 ? [] : argv.slice(separator + 1) };
@@ -58,27 +58,27 @@ export function usage(command: CommandName, why: string): UsageError {
 
 export function text(command: CommandName, parsed: Arguments, name: string): string | undefined {
   const value = parsed.values[name];
-  if (value === undefined || typeof value === "string") return value;
+  if (value === undefined || typeof value === 'string') return value;
   throw usage(command, `--${name} needs one value`);
 }
 
 export function requiredText(command: CommandName, parsed: Arguments, name: string): string {
   const value = text(command, parsed, name);
-  if (value === undefined || value === "") throw usage(command, `--${name} is missing`);
+  if (value === undefined || value === '') throw usage(command, `--${name} is missing`);
   return value;
 }
 
 /** Values of an option that may be repeated. */
 export function texts(parsed: Arguments, name: string): string[] {
   const value = parsed.values[name];
-  return Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
+  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
 }
 
 /** The values of all --env options. */
 export function environment(command: CommandName, parsed: Arguments): Record<string, string> {
   return Object.fromEntries(
-    texts(parsed, "env").map((assignment) => {
-      const separator = assignment.indexOf("=");
+    texts(parsed, 'env').map((assignment) => {
+      const separator = assignment.indexOf('=');
       if (separator < 1) throw usage(command, `--env ${assignment} is not NAME=VALUE`);
       return [assignment.slice(0, separator), assignment.slice(separator + 1)];
     }),
@@ -95,5 +95,5 @@ export function operands<const Names extends readonly string[]>(
   if (missing !== undefined) throw usage(command, `${missing} is missing`);
   const extra = parsed.operands[names.length];
   if (extra !== undefined) throw usage(command, `unexpected argument ${extra}`);
-  return names.map((_name, index) => parsed.operands[index] ?? "") as { readonly [Index in keyof Names]: string };
+  return names.map((_name, index) => parsed.operands[index] ?? '') as { readonly [Index in keyof Names]: string };
 }

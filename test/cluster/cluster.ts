@@ -1,9 +1,9 @@
 /** A private Slurm cluster of any number of nodes on this machine. */
-import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { account, writeAccounts } from "./accounts.js";
-import { forEachLimited, requireCommand, runCommand, type CommandResult } from "./command.js";
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { account, writeAccounts } from './accounts.js';
+import { forEachLimited, requireCommand, runCommand, type CommandResult } from './command.js';
 import {
   endBerthd,
   logTail,
@@ -13,8 +13,8 @@ import {
   startSlurmd,
   waitUntil,
   type BerthdOptions,
-} from "./daemons.js";
-import { ClusterError } from "./errors.js";
+} from './daemons.js';
+import { ClusterError } from './errors.js';
 import {
   artifacts,
   clusterDirectory,
@@ -24,13 +24,13 @@ import {
   readRecord,
   writeRecord,
   type ClusterRecord,
-} from "./layout.js";
-import { checkDirectory, createHosts, enterHost, pinnedNamespace, searchPath } from "./namespaces.js";
-import { checkMachine, claimDirectory } from "./preparation.js";
-import { maxNodes, reservePorts, type Ports } from "./ports.js";
-import { daemonProcess } from "./processes.js";
-import { writeSlurmConfiguration } from "./slurm-configuration.js";
-import { tearDown } from "./teardown.js";
+} from './layout.js';
+import { checkDirectory, createHosts, enterHost, pinnedNamespace, searchPath } from './namespaces.js';
+import { checkMachine, claimDirectory } from './preparation.js';
+import { maxNodes, reservePorts, type Ports } from './ports.js';
+import { daemonProcess } from './processes.js';
+import { writeSlurmConfiguration } from './slurm-configuration.js';
+import { tearDown } from './teardown.js';
 
 export interface ClusterOptions {
   /** The cluster's directory; made if it does not exist. */
@@ -113,7 +113,7 @@ export class Cluster {
     const { nodes, berth = true } = options;
     if (!Number.isInteger(nodes) || nodes < 1 || nodes > maxNodes) {
       throw new ClusterError(
-        "Cannot start a cluster",
+        'Cannot start a cluster',
         `${String(nodes)} is not a number of nodes`,
         `Give a whole number from 1 to ${String(maxNodes)}.`,
       );
@@ -146,7 +146,7 @@ export class Cluster {
 
   /**
    * The cluster that was started in a directory, by any process.
-   * @throws ClusterError when there is none
+   * @throws ClusterError when there is none, or only a half-made one
    */
   static async attach(dir: string): Promise<Cluster> {
     const layout = new Layout(await clusterDirectory(dir));
@@ -154,8 +154,15 @@ export class Cluster {
     if (record === undefined) {
       throw new ClusterError(
         `Cannot use ${layout.dir}`,
-        "there is no cluster in it",
-        "Start one with `cluster up`, or give the directory that was given there.",
+        'there is no cluster in it',
+        'Start one with `cluster up`, or give the directory that was given there.',
+      );
+    }
+    if (!record.complete) {
+      throw new ClusterError(
+        `Cannot use ${layout.dir}`,
+        'the cluster in it is not up yet, or its start or removal was interrupted',
+        `Wait for \`cluster up\` to end, or remove it: cluster down --dir ${layout.dir}`,
       );
     }
     return new Cluster(layout, record);
@@ -198,14 +205,17 @@ export class Cluster {
       layout.log,
       layout.mungeSocket,
       layout.state,
-      ...["lib/berth", "spool/slurmd", "stage"].map((name) => join(layout.mountPoints, name)),
+      ...['lib/berth', 'spool/slurmd', 'stage'].map((name) => join(layout.mountPoints, name)),
       ...this.hosts.map((host) => join(layout.spool, host)),
     ];
     for (const directory of directories) await mkdir(directory, { recursive: true });
     await Promise.all([
       writeAccounts(layout),
-      writeFile(join(layout.etc, "hosts"), `127.0.0.1 localhost\n${this.hosts.map((host) => `127.0.0.1 ${host}\n`).join("")}`),
-      writeFile(join(layout.berthEtc, "berth.toml"), options.berthConfig ?? ""),
+      writeFile(
+        join(layout.etc, 'hosts'),
+        `127.0.0.1 localhost\n${this.hosts.map((host) => `127.0.0.1 ${host}\n`).join('')}`,
+      ),
+      writeFile(join(layout.berthEtc, 'berth.toml'), options.berthConfig ?? ''),
       writeSlurmConfiguration(layout, { ...options, ports, berth: this.berth }),
     ]);
   }
@@ -218,46 +228,46 @@ export class Cluster {
     let waiting: string[] = [];
     let dead: string | undefined;
     const settled = async (): Promise<boolean> => {
-      const result = await this.exec(loginHost, ["sinfo", "--noheader", "--Node", "--format=%N %T"]);
-      const states = result.status === 0 ? result.stdout.trim().split("\n") : [];
+      const result = await this.exec(loginHost, ['sinfo', '--noheader', '--Node', '--format=%N %T']);
+      const states = result.status === 0 ? result.stdout.trim().split('\n') : [];
       waiting = states.filter((line) => !/ (idle|mixed|allocated)$/.test(line));
       if (states.length === this.nodes && waiting.length === 0) return true;
       if (Date.now() - started < deathCheckDelay) return false;
-      for (const node of waiting.map((line) => line.split(" ")[0] ?? "")) {
-        if ((await daemonProcess(this.layout, node, "slurmd")) === undefined) dead = node;
+      for (const node of waiting.map((line) => line.split(' ')[0] ?? '')) {
+        if ((await daemonProcess(this.layout, node, 'slurmd')) === undefined) dead = node;
       }
       return dead !== undefined;
     };
     const isSettled = await waitUntil(limit, settled, signal);
     if (isSettled && dead === undefined) return;
-    const [first = ""] = waiting;
-    const shown = waiting.slice(0, 5).join(", ");
+    const [first = ''] = waiting;
+    const shown = waiting.slice(0, 5).join(', ');
     throw new ClusterError(
-      "The cluster does not come up",
+      'The cluster does not come up',
       dead === undefined
         ? `${String(waiting.length)} nodes are not idle after ${String(limit / 1000)} s: ${shown}`
         : `slurmd on ${dead} has ended`,
       [
-        await logTail(this.layout.logFile(dead ?? first.split(" ")[0] ?? "", "slurmd")),
-        await logTail(this.layout.logFile(loginHost, "slurmctld")),
-      ].join("\n"),
+        await logTail(this.layout.logFile(dead ?? first.split(' ')[0] ?? '', 'slurmd')),
+        await logTail(this.layout.logFile(loginHost, 'slurmctld')),
+      ].join('\n'),
     );
   }
 
   /** The command line and environment that run a command in a host. */
   private async command(host: string, argv: readonly string[], options: ExecOptions) {
     requireHost(host, this.hosts);
-    if ((await pinnedNamespace(this.layout.mountNamespace(host), "mnt")) === undefined) {
+    if ((await pinnedNamespace(this.layout.mountNamespace(host), 'mnt')) === undefined) {
       throw new ClusterError(
         `Cannot enter ${host}`,
-        "its namespaces are not there: the cluster is not (or no longer) up, or this is another mount namespace",
+        'its namespaces are not there: the cluster is not (or no longer) up, or this is another mount namespace',
         `Run \`cluster down --dir ${this.dir}\`, then \`cluster up\` again.`,
       );
     }
-    const { name, uid, gid, home, shell } = account(options.user ?? "root");
-    const become = uid === 0 ? [] : ["setpriv", `--reuid=${name}`, `--regid=${String(gid)}`, "--init-groups", "--"];
+    const { name, uid, gid, home, shell } = account(options.user ?? 'root');
+    const become = uid === 0 ? [] : ['setpriv', `--reuid=${name}`, `--regid=${String(gid)}`, '--init-groups', '--'];
     return {
-      argv: [...enterHost(this.layout, host), `--wdns=${home}`, "--", ...become, ...argv],
+      argv: [...enterHost(this.layout, host), `--wdns=${home}`, '--', ...become, ...argv],
       env: {
         HOME: home,
         USER: name,
@@ -292,8 +302,8 @@ export class Cluster {
     options: ExecOptions & { readonly stdio?: StdioOptions } = {},
   ): Promise<ChildProcess> {
     const command = await this.command(host, argv, options);
-    const [program = "", ...args] = command.argv;
-    return spawn(program, args, { env: command.env, stdio: options.stdio ?? "pipe" });
+    const [program = '', ...args] = command.argv;
+    return spawn(program, args, { env: command.env, stdio: options.stdio ?? 'pipe' });
   }
 
   /**
@@ -302,16 +312,16 @@ export class Cluster {
    */
   async nodeState(node: string): Promise<NodeState> {
     requireHost(node, this.hosts);
-    const command = await this.command(loginHost, ["scontrol", "--oneliner", "show", "node", node], {});
+    const command = await this.command(loginHost, ['scontrol', '--oneliner', 'show', 'node', node], {});
     const output = await requireCommand(command.argv, { env: command.env });
-    const [state = "UNKNOWN", ...flags] = (/ State=(\S+)/.exec(output)?.[1] ?? "UNKNOWN").split("+");
-    return { state, flags, reason: / Reason=(.*?)(?: \[[^\]]*\])?\s*$/m.exec(output)?.[1] ?? "" };
+    const [state = 'UNKNOWN', ...flags] = (/ State=(\S+)/.exec(output)?.[1] ?? 'UNKNOWN').split('+');
+    return { state, flags, reason: / Reason=(.*?)(?: \[[^\]]*\])?\s*$/m.exec(output)?.[1] ?? '' };
   }
 
   /** The process id of a host's berthd, or undefined when it does not run. */
   async daemonStatus(host: string): Promise<number | undefined> {
     requireHost(host, this.hosts);
-    return daemonProcess(this.layout, host, "berthd");
+    return daemonProcess(this.layout, host, 'berthd');
   }
 
   /** Starts berthd on a host and waits until it accepts connections; nothing happens when it runs already. */
@@ -323,13 +333,13 @@ export class Cluster {
   /** Ends a host's berthd with SIGTERM and waits for its end. @returns false when it did not run */
   async stopDaemon(host: string): Promise<boolean> {
     requireHost(host, this.hosts);
-    return endBerthd(this.layout, host, "SIGTERM");
+    return endBerthd(this.layout, host, 'SIGTERM');
   }
 
   /** Ends a host's berthd with SIGKILL and waits for its end. @returns false when it did not run */
   async killDaemon(host: string): Promise<boolean> {
     requireHost(host, this.hosts);
-    return endBerthd(this.layout, host, "SIGKILL");
+    return endBerthd(this.layout, host, 'SIGKILL');
   }
 }
 
@@ -337,7 +347,7 @@ function requireHost(host: string, hosts: readonly string[]): void {
   if (hosts.includes(host)) return;
   throw new ClusterError(
     `Cannot use host ${host}`,
-    "the cluster has no such host",
-    `Its hosts are ${loginHost} and ${hosts.length === 2 ? "n1" : `n1 to n${String(hosts.length - 1)}`}.`,
+    'the cluster has no such host',
+    `Its hosts are ${loginHost} and ${hosts.length === 2 ? 'n1' : `n1 to n${String(hosts.length - 1)}`}.`,
   );
 }

@@ -1,7 +1,7 @@
 /** Running programs on the machine itself and collecting what they say. */
-import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
-import { text } from "node:stream/consumers";
-import { ClusterError, errorMessage } from "./errors.js";
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { ClusterError, errorMessage } from './errors.js';
 
 /** How a program ended. Exactly one of `status` and `signal` is not null. */
 export interface CommandResult {
@@ -25,60 +25,79 @@ export interface CommandOptions {
 
 /** The environment of programs that the cluster runs for itself on the machine. */
 export const toolEnvironment: Readonly<Record<string, string>> = {
-  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-  LC_ALL: "C.UTF-8",
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  LC_ALL: 'C.UTF-8',
 };
 
 const killDelay = 2_000;
 
 /** How the program ended; rejects when it could not be started at all. */
-export function ending(child: ChildProcess): Promise<Pick<CommandResult, "status" | "signal">> {
+export function ending(child: ChildProcess): Promise<Pick<CommandResult, 'status' | 'signal'>> {
   return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", (status, signal) => {
+    child.once('error', reject);
+    child.once('exit', (status, signal) => {
       resolve({ status, signal });
     });
   });
 }
 
+/** All text from a stream until its end, or until it is destroyed. */
+function content(stream: Readable | null): Promise<string> {
+  return new Promise((resolve) => {
+    let received = '';
+    if (stream === null) {
+      resolve(received);
+      return;
+    }
+    stream.setEncoding('utf8');
+    stream.on('data', (chunk: string) => {
+      received += chunk;
+    });
+    stream.once('close', () => {
+      resolve(received);
+    });
+  });
+}
+
 /**
- * Runs a program to its end, whatever its exit status.
+ * Runs a program to its end and that of its output, whatever its exit status.
  * @throws ClusterError when it cannot be started, or does not end within `timeout`
  */
 export async function runCommand(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-  const [program = "", ...args] = argv;
-  const stdio: StdioOptions = [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"];
+  const [program = '', ...args] = argv;
+  const stdio: StdioOptions = [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'];
   if (options.descriptor3 !== undefined) stdio.push(options.descriptor3);
   const child = spawn(program, args, { env: options.env ?? toolEnvironment, stdio });
 
-  let timedOut = false;
+  const limit = { isReached: false };
   let killTimer: NodeJS.Timeout | undefined;
   const terminate = (): void => {
-    child.kill("SIGTERM");
-    killTimer ??= setTimeout(() => child.kill("SIGKILL"), killDelay);
+    child.kill('SIGTERM');
+    killTimer ??= setTimeout(() => {
+      child.kill('SIGKILL');
+      // What the program left behind in the background may hold its output open.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, killDelay);
   };
-  const limit =
+  const limitTimer =
     options.timeout === undefined
       ? undefined
       : setTimeout(() => {
-          timedOut = true;
+          limit.isReached = true;
           terminate();
         }, options.timeout);
-  options.signal?.addEventListener("abort", terminate, { once: true });
+  options.signal?.addEventListener('abort', terminate, { once: true });
   if (options.signal?.aborted === true) terminate();
 
   try {
     // A program may end without reading its stdin: its exit status tells the rest.
-    child.stdin?.on("error", () => undefined);
+    child.stdin?.on('error', () => undefined);
     child.stdin?.end(options.stdin);
-    const [end, stdout, stderr] = await Promise.all([
-      ending(child),
-      child.stdout === null ? "" : text(child.stdout),
-      child.stderr === null ? "" : text(child.stderr),
-    ]);
-    if (timedOut) {
+    const [end, stdout, stderr] = await Promise.all([ending(child), content(child.stdout), content(child.stderr)]);
+    if (limit.isReached) {
       throw new ClusterError(
-        `${argv.join(" ")}`,
+        argv.join(' '),
         `not finished after ${String(options.timeout)} ms`,
         `Its output until then:\n${stdout}${stderr}`,
       );
@@ -89,12 +108,12 @@ export async function runCommand(argv: readonly string[], options: CommandOption
     throw new ClusterError(
       `Cannot run ${program}`,
       errorMessage(error),
-      "Check that the program is installed and executable.",
+      'Check that the program is installed and executable.',
     );
   } finally {
-    clearTimeout(limit);
+    clearTimeout(limitTimer);
     clearTimeout(killTimer);
-    options.signal?.removeEventListener("abort", terminate);
+    options.signal?.removeEventListener('abort', terminate);
   }
 }
 
@@ -107,9 +126,9 @@ export async function requireCommand(argv: readonly string[], options: CommandOp
   if (result.status !== 0) {
     const end = result.signal ?? `exit status ${String(result.status)}`;
     throw new ClusterError(
-      `${argv.join(" ")}`,
-      `${end}${result.stderr === "" ? "" : `: ${result.stderr.trim()}`}`,
-      "Run the command by hand as root to see more.",
+      argv.join(' '),
+      `${end}${result.stderr === '' ? '' : `: ${result.stderr.trim()}`}`,
+      'Run the command by hand as root to see more.',
     );
   }
   return result.stdout;
@@ -136,6 +155,6 @@ export async function forEachLimited<T>(
   };
   const results = await Promise.allSettled(Array.from({ length: Math.min(limit, items.length) }, worker));
   for (const result of results) {
-    if (result.status === "rejected") throw result.reason;
+    if (result.status === 'rejected') throw result.reason;
   }
 }

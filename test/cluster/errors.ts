@@ -1,6 +1,6 @@
 /** A failure of the test cluster itself, told to its user as: what failed, why, and what to do. */
 export class ClusterError extends Error {
-  override readonly name = "ClusterError";
+  override readonly name = 'ClusterError';
 
   /**
    * @param what the operation that failed, without a full stop
@@ -18,8 +18,8 @@ export class ClusterError extends Error {
 
 /** The code of a Node.js system error ("ENOENT"), or "" for any other value. */
 export function errorCode(error: unknown): string {
-  if (error instanceof Error && "code" in error && typeof error.code === "string") return error.code;
-  return "";
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return '';
 }
 
 /** The message of whatever was thrown. */

@@ -1,24 +1,24 @@
 /** Where everything of a cluster lies, and the record that says what the cluster is. */
-import { readFile, realpath, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
-import { ClusterError, errorCode } from "./errors.js";
+import { readFile, realpath, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ClusterError, errorCode } from './errors.js';
 
 /** The project's checkout, which the hosts see at its own path. */
-export const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 /** Directory of the shell scripts that run inside the namespaces. */
 export const scripts = dirname(fileURLToPath(import.meta.url));
 
 /** What `npm run build` leaves for the cluster to run. */
 export const artifacts = {
-  plugin: join(repository, "build/lib/spank_berth.so"),
-  daemon: join(repository, "build/lib/berthd.js"),
-  programs: join(repository, "build/bin"),
+  plugin: join(repository, 'build/lib/spank_berth.so'),
+  daemon: join(repository, 'build/lib/berthd.js'),
+  programs: join(repository, 'build/bin'),
 } as const;
 
 /** The host on which users log in, and where slurmctld runs. */
-export const loginHost = "login";
+export const loginHost = 'login';
 
 /** Names of the compute hosts: n1 to nN. */
 export function computeHosts(nodes: number): string[] {
@@ -49,28 +49,28 @@ export class Layout {
   readonly mountPoints: string;
 
   constructor(readonly dir: string) {
-    this.record = join(dir, "cluster.json");
-    this.namespaces = join(dir, "ns");
-    this.etc = join(dir, "etc");
-    this.slurmEtc = join(dir, "etc/slurm");
-    this.berthEtc = join(dir, "etc/berth");
-    this.home = join(dir, "home");
-    this.store = join(dir, "store");
-    this.log = join(dir, "log");
-    this.run = join(dir, "run");
-    this.mungeSocket = join(dir, "run/munge");
-    this.mungeKey = join(dir, "munge");
-    this.spool = join(dir, "spool");
-    this.state = join(dir, "state");
-    this.mountPoints = join(dir, "mount-points");
+    this.record = join(dir, 'cluster.json');
+    this.namespaces = join(dir, 'ns');
+    this.etc = join(dir, 'etc');
+    this.slurmEtc = join(dir, 'etc/slurm');
+    this.berthEtc = join(dir, 'etc/berth');
+    this.home = join(dir, 'home');
+    this.store = join(dir, 'store');
+    this.log = join(dir, 'log');
+    this.run = join(dir, 'run');
+    this.mungeSocket = join(dir, 'run/munge');
+    this.mungeKey = join(dir, 'munge');
+    this.spool = join(dir, 'spool');
+    this.state = join(dir, 'state');
+    this.mountPoints = join(dir, 'mount-points');
   }
 
   mountNamespace(host: string): string {
-    return join(this.namespaces, host, "mnt");
+    return join(this.namespaces, host, 'mnt');
   }
 
   utsNamespace(host: string): string {
-    return join(this.namespaces, host, "uts");
+    return join(this.namespaces, host, 'uts');
   }
 
   logFile(host: string, daemon: string): string {
@@ -91,7 +91,7 @@ export function plainPath(path: string, purpose: string): string {
     throw new ClusterError(
       `Cannot use ${path} as ${purpose}`,
       "Slurm's configuration files and mount options cannot quote all of its characters",
-      "Choose a path of letters, digits and . _ + @ - only.",
+      'Choose a path of letters, digits and . _ + @ - only.',
     );
   }
   return path;
@@ -106,14 +106,14 @@ export async function clusterDirectory(dir: string): Promise<string> {
   try {
     return await realpath(absolute);
   } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw error;
+    if (errorCode(error) !== 'ENOENT') throw error;
   }
   try {
     return join(await realpath(dirname(absolute)), basename(absolute));
   } catch {
     throw new ClusterError(
       `Cannot use ${absolute}`,
-      "its parent directory does not exist",
+      'its parent directory does not exist',
       `Make it first: mkdir -p ${dirname(absolute)}`,
     );
   }
@@ -133,24 +133,24 @@ export interface ClusterRecord {
 
 function isRecord(value: unknown): value is ClusterRecord {
   return (
-    typeof value === "object" &&
+    typeof value === 'object' &&
     value !== null &&
-    "version" in value &&
+    'version' in value &&
     value.version === 1 &&
-    "createdDirectory" in value &&
-    typeof value.createdDirectory === "boolean" &&
-    "nodes" in value &&
-    typeof value.nodes === "number" &&
-    "berth" in value &&
-    typeof value.berth === "boolean" &&
-    "complete" in value &&
-    typeof value.complete === "boolean"
+    'createdDirectory' in value &&
+    typeof value.createdDirectory === 'boolean' &&
+    'nodes' in value &&
+    typeof value.nodes === 'number' &&
+    'berth' in value &&
+    typeof value.berth === 'boolean' &&
+    'complete' in value &&
+    typeof value.complete === 'boolean'
   );
 }
 
 /** Writes the record; with `create`, only when there is none yet (EEXIST otherwise). */
 export async function writeRecord(layout: Layout, record: ClusterRecord, create = false): Promise<void> {
-  await writeFile(layout.record, `${JSON.stringify(record, null, 2)}\n`, { flag: create ? "wx" : "w", mode: 0o644 });
+  await writeFile(layout.record, `${JSON.stringify(record, null, 2)}\n`, { flag: create ? 'wx' : 'w', mode: 0o644 });
 }
 
 /**
@@ -160,9 +160,9 @@ export async function writeRecord(layout: Layout, record: ClusterRecord, create 
 export async function readRecord(layout: Layout): Promise<ClusterRecord | undefined> {
   let content: string;
   try {
-    content = await readFile(layout.record, "utf8");
+    content = await readFile(layout.record, 'utf8');
   } catch (error) {
-    if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return undefined;
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return undefined;
     throw error;
   }
   let value: unknown;
@@ -175,7 +175,7 @@ export async function readRecord(layout: Layout): Promise<ClusterRecord | undefi
     throw new ClusterError(
       `Cannot use ${layout.dir}`,
       `${layout.record} is not a cluster's record of this version`,
-      "Take it down with the version of this program that started it, or remove the directory by hand.",
+      'Take it down with the version of this program that started it, or remove the directory by hand.',
     );
   }
   return value;

@@ -6,33 +6,33 @@
  * later on another processor may have a lower number. slurmstepd with job_container/tmpfs and berthd would then fail
  * at random in a host. (Seen on 6.18 by reading the numbers with NS_GET_MNTNS_ID.)
  */
-import { readFile } from "node:fs/promises";
-import { release } from "node:os";
-import { join } from "node:path";
-import { requireCommand, runCommand, type CommandOptions } from "./command.js";
-import { scripts } from "./layout.js";
+import { readFile } from 'node:fs/promises';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { requireCommand, runCommand, type CommandOptions } from './command.js';
+import { scripts } from './layout.js';
 
 /** Processors that this process may use, as taskset writes a list of them. */
 export async function allowedProcessors(): Promise<string> {
-  const status = await readFile("/proc/self/status", "utf8");
-  return /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "0";
+  const status = await readFile('/proc/self/status', 'utf8');
+  return /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? '0';
 }
 
 /** The processors of a list such as "0-3,8". */
 export function listedProcessors(list: string): string[] {
-  return list.split(",").flatMap((range) => {
-    const [first = 0, last = first] = range.split("-").map(Number);
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
     return Array.from({ length: last - first + 1 }, (_, index) => String(first + index));
   });
 }
 
 /** Whether the running kernel numbers namespaces by processor. */
 export function numbersByProcessor(kernel = release()): boolean {
-  const [major = 0, minor = 0] = kernel.split(".").map((part) => Number.parseInt(part, 10));
+  const [major = 0, minor = 0] = kernel.split('.').map((part) => Number.parseInt(part, 10));
   return major > 6 || (major === 6 && minor >= 18);
 }
 
-const script = join(scripts, "namespace-order.sh");
+const script = join(scripts, 'namespace-order.sh');
 
 /**
  * The processor on which a new mount namespace gets the lowest number.
@@ -43,7 +43,7 @@ export async function lowestProcessor(
   processors: readonly string[],
   options: CommandOptions,
 ): Promise<string> {
-  return (await requireCommand(["sh", script, "lowest", directory, ...processors], options)).trim();
+  return (await requireCommand(['sh', script, 'lowest', directory, ...processors], options)).trim();
 }
 
 /**
@@ -57,5 +57,5 @@ export async function canPin(
   processors: readonly string[],
   options: CommandOptions,
 ): Promise<boolean> {
-  return (await runCommand([...enter, "sh", script, "check", directory, ...processors], options)).status === 0;
+  return (await runCommand([...enter, 'sh', script, 'check', directory, ...processors], options)).status === 0;
 }

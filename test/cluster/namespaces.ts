@@ -1,17 +1,17 @@
 /** The hosts' mount and UTS namespaces: made by shell scripts, pinned as files, entered with nsenter. */
-import { mkdir, open, readlink, realpath, stat, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
-import { requireCommand, toolEnvironment, type CommandOptions } from "./command.js";
-import { ClusterError } from "./errors.js";
-import { plainPath, repository, scripts, type Layout } from "./layout.js";
-import { allowedProcessors, canPin, listedProcessors, lowestProcessor, numbersByProcessor } from "./namespace-order.js";
+import { mkdir, open, readlink, realpath, stat, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { requireCommand, toolEnvironment, type CommandOptions } from './command.js';
+import { ClusterError } from './errors.js';
+import { plainPath, repository, scripts, type Layout } from './layout.js';
+import { allowedProcessors, canPin, listedProcessors, lowestProcessor, numbersByProcessor } from './namespace-order.js';
 
 /** Environment variable that marks the processes of a cluster, with the cluster's directory as value. */
-export const markerVariable = "BERTH_CLUSTER_DIR";
+export const markerVariable = 'BERTH_CLUSTER_DIR';
 
 /** Source name of the tmpfs that holds the pins, by which template.sh knows those of other clusters. */
-const pinsSource = "berth-cluster-ns";
+const pinsSource = 'berth-cluster-ns';
 
 /** Source name of all file systems made for a cluster, by which every copy of a host's mounts can be told. */
 export function mountSource(layout: Layout): string {
@@ -19,10 +19,10 @@ export function mountSource(layout: Layout): string {
 }
 
 /** Directories the template covers; what has to stay visible beneath them is mounted there again. */
-const templateCovers = ["/etc", "/var/lib", "/var/spool", "/home", "/run"];
-const overlaid = ["/etc", "/var/lib", "/var/spool"];
+const templateCovers = ['/etc', '/var/lib', '/var/spool', '/home', '/run'];
+const overlaid = ['/etc', '/var/lib', '/var/spool'];
 /** Directories that each host covers with its own tmpfs. */
-const hostCovers = ["/tmp", "/dev/shm"];
+const hostCovers = ['/tmp', '/dev/shm'];
 
 const isBeneath = (path: string, directories: readonly string[]): boolean =>
   directories.some((directory) => path === directory || path.startsWith(`${directory}/`));
@@ -38,7 +38,7 @@ interface Visibility {
 /** The first directory on the way to a path that other users may not pass. */
 async function closedAncestor(path: string): Promise<string | undefined> {
   const ancestors: string[] = [];
-  for (let directory = dirname(path); directory !== "/"; directory = dirname(directory)) ancestors.unshift(directory);
+  for (let directory = dirname(path); directory !== '/'; directory = dirname(directory)) ancestors.unshift(directory);
   for (const ancestor of ancestors) {
     if (((await stat(ancestor)).mode & 0o001) === 0) return ancestor;
   }
@@ -48,7 +48,7 @@ async function closedAncestor(path: string): Promise<string | undefined> {
 /** Directory of the node program's installation when it is outside the system's own directories. */
 async function nodeInstallation(): Promise<string | undefined> {
   const installation = dirname(dirname(await realpath(process.execPath)));
-  return isBeneath(installation, ["/usr", "/opt", "/bin", "/nix", "/gnu"]) ? undefined : installation;
+  return isBeneath(installation, ['/usr', '/opt', '/bin', '/nix', '/gnu']) ? undefined : installation;
 }
 
 /** Search path of daemons and users that finds the node program which runs this. */
@@ -56,22 +56,25 @@ export async function searchPath(isRoot: boolean, programs?: string): Promise<st
   const installation = await nodeInstallation();
   return [
     ...(programs === undefined ? [] : [programs]),
-    ...(installation === undefined ? [] : [join(installation, "bin")]),
-    ...(isRoot ? ["/usr/local/sbin"] : []),
-    "/usr/local/bin",
-    ...(isRoot ? ["/usr/sbin"] : []),
-    "/usr/bin",
-    ...(isRoot ? ["/sbin"] : []),
-    "/bin",
-  ].join(":");
+    ...(installation === undefined ? [] : [join(installation, 'bin')]),
+    ...(isRoot ? ['/usr/local/sbin'] : []),
+    '/usr/local/bin',
+    ...(isRoot ? ['/usr/sbin'] : []),
+    '/usr/bin',
+    ...(isRoot ? ['/sbin'] : []),
+    '/bin',
+  ].join(':');
 }
 
 async function visibility(layout: Layout): Promise<Visibility> {
-  const kept = [plainPath(await realpath(repository), "the project's checkout"), plainPath(layout.dir, "cluster directory")];
+  const kept = [
+    plainPath(await realpath(repository), "the project's checkout"),
+    plainPath(layout.dir, 'cluster directory'),
+  ];
   const node = await nodeInstallation();
-  if (node !== undefined) kept.push(plainPath(node, "the installation of Node.js"));
+  if (node !== undefined) kept.push(plainPath(node, 'the installation of Node.js'));
   // Name resolution of machines that use systemd-resolved.
-  const resolver = "/run/systemd/resolve";
+  const resolver = '/run/systemd/resolve';
   const hasResolver = await stat(resolver).then(
     () => true,
     () => false,
@@ -80,7 +83,7 @@ async function visibility(layout: Layout): Promise<Visibility> {
 
   const closed = new Set<string>();
   for (const path of kept) {
-    if (isBeneath(path, [...hostCovers, "/home", "/run"])) continue;
+    if (isBeneath(path, [...hostCovers, '/home', '/run'])) continue;
     const ancestor = await closedAncestor(path);
     if (ancestor !== undefined) closed.add(ancestor);
   }
@@ -98,12 +101,12 @@ async function visibility(layout: Layout): Promise<Visibility> {
  * @throws ClusterError
  */
 export function checkDirectory(dir: string): void {
-  plainPath(dir, "cluster directory");
-  if (isBeneath(dir, [...overlaid, "/run", "/proc", "/sys", "/dev"])) {
+  plainPath(dir, 'cluster directory');
+  if (isBeneath(dir, [...overlaid, '/run', '/proc', '/sys', '/dev'])) {
     throw new ClusterError(
       `Cannot use ${dir} as cluster directory`,
-      "the hosts see this part of the file system changed",
-      "Choose a directory elsewhere, such as /tmp/cluster.",
+      'the hosts see this part of the file system changed',
+      'Choose a directory elsewhere, such as /tmp/cluster.',
     );
   }
 }
@@ -113,14 +116,24 @@ export async function createHosts(layout: Layout, hosts: readonly string[], sign
   const abort = signal === undefined ? {} : { signal };
   await requireCommand(
     // Private, because the kernel refuses to pin a mount namespace where the pin would propagate.
-    ["mount", "--no-mtab", "-t", "tmpfs", "-o", "mode=0755,nosuid,nodev", "--make-private", pinsSource, layout.namespaces],
+    [
+      'mount',
+      '--no-mtab',
+      '-t',
+      'tmpfs',
+      '-o',
+      'mode=0755,nosuid,nodev',
+      '--make-private',
+      pinsSource,
+      layout.namespaces,
+    ],
     abort,
   );
-  const template = join(layout.namespaces, "template");
-  await writeFile(template, "");
+  const template = join(layout.namespaces, 'template');
+  await writeFile(template, '');
   for (const host of hosts) {
     await mkdir(join(layout.namespaces, host));
-    await Promise.all([writeFile(layout.mountNamespace(host), ""), writeFile(layout.utsNamespace(host), "")]);
+    await Promise.all([writeFile(layout.mountNamespace(host), ''), writeFile(layout.utsNamespace(host), '')]);
   }
 
   const visible = await visibility(layout);
@@ -130,20 +143,21 @@ export async function createHosts(layout: Layout, hosts: readonly string[], sign
     CLUSTER_DIR: layout.dir,
     SCRIPTS: scripts,
     SOURCE: mountSource(layout),
-    CLOSED: visible.closed.join(" "),
+    CLOSED: visible.closed.join(' '),
   };
-  const here = await open("/proc/self/ns/mnt", "r");
+  const here = await open('/proc/self/ns/mnt', 'r');
   try {
-    await requireCommand(
-      ["unshare", "--mount", "--propagation", "private", "sh", join(scripts, "template.sh")],
-      { ...abort, env: { ...env, KEEP: visible.template.join(" ") }, descriptor3: here.fd },
-    );
-    await makeHosts(layout, hosts, template, {
+    await requireCommand(['unshare', '--mount', '--propagation', 'private', 'sh', join(scripts, 'template.sh')], {
       ...abort,
-      env: { ...env, KEEP: visible.host.join(" ") },
+      env: { ...env, KEEP: visible.template.join(' ') },
       descriptor3: here.fd,
     });
-    await requireCommand(["umount", "--no-mtab", template], abort);
+    await makeHosts(layout, hosts, template, {
+      ...abort,
+      env: { ...env, KEEP: visible.host.join(' ') },
+      descriptor3: here.fd,
+    });
+    await requireCommand(['umount', '--no-mtab', template], abort);
   } finally {
     await here.close();
   }
@@ -160,31 +174,34 @@ async function makeHosts(
   const shares = Array.from({ length: count }, (_, worker) => hosts.filter((_host, index) => index % count === worker));
   const list = await allowedProcessors();
   const processors = listedProcessors(list);
-  const scratch = join(layout.mountPoints, "stage");
+  const scratch = join(layout.mountPoints, 'stage');
   for (let attempt = 1; ; attempt += 1) {
     const processor = numbersByProcessor() ? await lowestProcessor(scratch, processors, options) : list;
     const env = { ...options.env, PROCESSOR: processor, PROCESSORS: list };
     await Promise.all(
       shares.map((share) =>
-        requireCommand(["nsenter", `--mount=${template}`, "sh", join(scripts, "hosts.sh"), ...share], { ...options, env }),
+        requireCommand(['nsenter', `--mount=${template}`, 'sh', join(scripts, 'hosts.sh'), ...share], {
+          ...options,
+          env,
+        }),
       ),
     );
     if (!numbersByProcessor()) return;
     // The processor may have gone on to a new batch of numbers meanwhile, which the last hosts would show.
     const last = shares.map((share) => share.at(-1)).filter((host) => host !== undefined);
     const usable = await Promise.all(
-      last.map((host) => canPin(enterHost(layout, host), join(layout.mountPoints, "stage"), processors, options)),
+      last.map((host) => canPin(enterHost(layout, host), join(layout.mountPoints, 'stage'), processors, options)),
     );
     if (!usable.includes(false)) return;
     if (attempt === 3) {
       throw new ClusterError(
         "Cannot make the hosts' namespaces",
-        "the kernel gave them numbers above those of later namespaces, three times",
-        "Try again when fewer programs make namespaces.",
+        'the kernel gave them numbers above those of later namespaces, three times',
+        'Try again when fewer programs make namespaces.',
       );
     }
     await requireCommand(
-      ["umount", "--no-mtab", ...hosts.flatMap((host) => [layout.mountNamespace(host), layout.utsNamespace(host)])],
+      ['umount', '--no-mtab', ...hosts.flatMap((host) => [layout.mountNamespace(host), layout.utsNamespace(host)])],
       options,
     );
   }
@@ -192,7 +209,7 @@ async function makeHosts(
 
 /** The command that runs what follows it as root in a host. */
 export function enterHost(layout: Layout, host: string): string[] {
-  return ["nsenter", `--mount=${layout.mountNamespace(host)}`, `--uts=${layout.utsNamespace(host)}`];
+  return ['nsenter', `--mount=${layout.mountNamespace(host)}`, `--uts=${layout.utsNamespace(host)}`];
 }
 
 /** Identities of a process's or a pin's namespaces; undefined when it has gone. */
@@ -209,7 +226,7 @@ export async function processNamespaces(pid: number): Promise<{ mount: string; u
 }
 
 /** Identity of a pinned namespace as in /proc/PID/ns, or undefined when nothing is pinned there. */
-export async function pinnedNamespace(pin: string, kind: "mnt" | "uts"): Promise<string | undefined> {
+export async function pinnedNamespace(pin: string, kind: 'mnt' | 'uts'): Promise<string | undefined> {
   try {
     const [file, parent] = await Promise.all([stat(pin), stat(dirname(pin))]);
     return file.dev === parent.dev ? undefined : `${kind}:[${String(file.ino)}]`;

@@ -1,6 +1,6 @@
 /** Port numbers for a cluster that no other cluster and no other program uses. */
-import { createServer, type Server } from "node:net";
-import { ClusterError, errorCode } from "./errors.js";
+import { createServer, type Server } from 'node:net';
+import { ClusterError, errorCode } from './errors.js';
 
 /** Ports of one cluster. */
 export interface Ports {
@@ -26,8 +26,8 @@ const lastBlock = 32_768 - blockSize;
 function listen(port: number, address: string): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once("error", (error) => {
-      if (errorCode(error) === "EADDRINUSE") resolve(undefined);
+    server.once('error', (error) => {
+      if (errorCode(error) === 'EADDRINUSE') resolve(undefined);
       else reject(error);
     });
     server.listen({ port, host: address, exclusive: true }, () => {
@@ -46,9 +46,7 @@ function close(server: Server): Promise<void> {
 
 /** Whether all ports of a range can be listened on at this moment. */
 async function isFree(first: number, count: number): Promise<boolean> {
-  const probes = await Promise.all(
-    Array.from({ length: count }, (_, index) => listen(first + index, "127.0.0.1")),
-  );
+  const probes = await Promise.all(Array.from({ length: count }, (_, index) => listen(first + index, '127.0.0.1')));
   const servers = probes.filter((probe) => probe !== undefined);
   await Promise.all(servers.map(close));
   return servers.length === count;
@@ -63,7 +61,7 @@ async function isFree(first: number, count: number): Promise<boolean> {
  */
 export async function reservePorts(nodes: number): Promise<PortReservation> {
   for (let block = firstBlock; block <= lastBlock; block += blockSize) {
-    const guard = await listen(block, "127.0.0.1");
+    const guard = await listen(block, '127.0.0.1');
     if (guard === undefined) continue;
     if (await isFree(block + 1, nodes + 1)) {
       return {
@@ -74,8 +72,8 @@ export async function reservePorts(nodes: number): Promise<PortReservation> {
     await close(guard);
   }
   throw new ClusterError(
-    "Cannot find ports for the cluster",
+    'Cannot find ports for the cluster',
     `every block of ${String(blockSize)} ports from ${String(firstBlock)} on has one in use`,
-    "Take down clusters you no longer need, or see `ss -ltn` for what else listens.",
+    'Take down clusters you no longer need, or see `ss -ltn` for what else listens.',
   );
 }

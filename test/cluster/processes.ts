@@ -1,17 +1,17 @@
 /** Finding and ending the processes of one cluster, and of no other. */
-import { readdir, readFile } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
-import { ClusterError } from "./errors.js";
-import type { Layout } from "./layout.js";
-import { markerVariable, mountSource, pinnedNamespace, processNamespaces } from "./namespaces.js";
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ClusterError } from './errors.js';
+import type { Layout } from './layout.js';
+import { markerVariable, mountSource, pinnedNamespace, processNamespaces } from './namespaces.js';
 
 /** The parent of a process and the states that matter here; undefined when it has gone or is a zombie. */
 async function processParent(pid: number): Promise<number | undefined> {
   try {
-    const stat = await readFile(`/proc/${String(pid)}/stat`, "utf8");
+    const stat = await readFile(`/proc/${String(pid)}/stat`, 'utf8');
     // The name in parentheses may itself hold spaces and parentheses.
-    const [state = "", parent = ""] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return state === "Z" || state === "X" ? undefined : Number(parent);
+    const [state = '', parent = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' || state === 'X' ? undefined : Number(parent);
   } catch {
     return undefined;
   }
@@ -19,8 +19,8 @@ async function processParent(pid: number): Promise<number | undefined> {
 
 async function hasMarker(pid: number, marker: string): Promise<boolean> {
   try {
-    const environment = await readFile(`/proc/${String(pid)}/environ`, "utf8");
-    return environment.split("\0").includes(marker);
+    const environment = await readFile(`/proc/${String(pid)}/environ`, 'utf8');
+    return environment.split('\0').includes(marker);
   } catch {
     return false;
   }
@@ -33,7 +33,7 @@ function clusterMounts(layout: Layout): (pid: number, namespace: string) => Prom
   return (pid, namespace) => {
     let answer = known.get(namespace);
     if (answer === undefined) {
-      answer = readFile(`/proc/${String(pid)}/mountinfo`, "utf8").then(
+      answer = readFile(`/proc/${String(pid)}/mountinfo`, 'utf8').then(
         (mounts) => mounts.includes(source),
         () => false,
       );
@@ -53,8 +53,8 @@ async function pinnedNamespaces(layout: Layout): Promise<ReadonlySet<string>> {
   }
   const pins = await Promise.all(
     hosts.flatMap((host) => [
-      pinnedNamespace(layout.mountNamespace(host), "mnt"),
-      pinnedNamespace(layout.utsNamespace(host), "uts"),
+      pinnedNamespace(layout.mountNamespace(host), 'mnt'),
+      pinnedNamespace(layout.utsNamespace(host), 'uts'),
     ]),
   );
   return new Set(pins.filter((pin) => pin !== undefined));
@@ -72,7 +72,7 @@ export async function clusterProcesses(layout: Layout): Promise<number[]> {
   const hasClusterMount = clusterMounts(layout);
   const parents = new Map<number, number>();
   const found = new Set<number>();
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   await Promise.all(
     pids.map(async (pid) => {
       const parent = await processParent(pid);
@@ -118,11 +118,11 @@ export async function killClusterProcesses(layout: Layout): Promise<void> {
     if (Date.now() > deadline) {
       throw new ClusterError(
         `Cannot end the processes of ${layout.dir}`,
-        `still running after SIGKILL: ${pids.join(", ")}`,
-        "Look at them with ps; a process in state D waits for the kernel. Then take the cluster down again.",
+        `still running after SIGKILL: ${pids.join(', ')}`,
+        'Look at them with ps; a process in state D waits for the kernel. Then take the cluster down again.',
       );
     }
-    for (const pid of pids) signalProcess(pid, "SIGKILL");
+    for (const pid of pids) signalProcess(pid, 'SIGKILL');
     await sleep(pause);
   }
 }
@@ -131,7 +131,7 @@ export async function killClusterProcesses(layout: Layout): Promise<void> {
 export async function daemonProcess(layout: Layout, host: string, daemon: string): Promise<number | undefined> {
   let content: string;
   try {
-    content = await readFile(layout.pidFile(host, daemon), "utf8");
+    content = await readFile(layout.pidFile(host, daemon), 'utf8');
   } catch {
     return undefined;
   }
@@ -140,7 +140,7 @@ export async function daemonProcess(layout: Layout, host: string, daemon: string
   // The id may have been given to another process since.
   const [namespaces, pin] = await Promise.all([
     processNamespaces(pid),
-    pinnedNamespace(layout.mountNamespace(host), "mnt"),
+    pinnedNamespace(layout.mountNamespace(host), 'mnt'),
   ]);
   return namespaces !== undefined && namespaces.mount === pin ? pid : undefined;
 }

@@ -1,7 +1,7 @@
 /** What a cluster is doing, for people and for programs. */
-import type { Cluster } from "./cluster.js";
-import { artifacts, loginHost } from "./layout.js";
-import { daemonProcess } from "./processes.js";
+import type { Cluster } from './cluster.js';
+import { artifacts, loginHost } from './layout.js';
+import { daemonProcess } from './processes.js';
 
 export interface HostStatus {
   readonly host: string;
@@ -25,15 +25,15 @@ export interface ClusterStatus {
 /** Asks all of a cluster's daemons. A host on which berthd was left out on purpose counts as not healthy. */
 export async function clusterStatus(cluster: Cluster): Promise<ClusterStatus> {
   const states = new Map<string, string>();
-  const sinfo = ["sinfo", "--noheader", "--Node", "--format=%N %T"];
+  const sinfo = ['sinfo', '--noheader', '--Node', '--format=%N %T'];
   const result = await cluster.exec(loginHost, sinfo, { timeout: 60_000 });
-  for (const line of result.stdout.trim().split("\n")) {
-    const [node, state] = line.split(" ");
+  for (const line of result.stdout.trim().split('\n')) {
+    const [node, state] = line.split(' ');
     if (node !== undefined && state !== undefined) states.set(node, state);
   }
   const hosts = await Promise.all(
     cluster.hosts.map(async (host): Promise<HostStatus> => {
-      const names = host === loginHost ? ["munged", "slurmctld", "berthd"] : ["slurmd", "berthd"];
+      const names = host === loginHost ? ['munged', 'slurmctld', 'berthd'] : ['slurmd', 'berthd'];
       const daemons: Record<string, number> = {};
       for (const name of names) {
         const pid = await daemonProcess(cluster.layout, host, name);
@@ -45,7 +45,7 @@ export async function clusterStatus(cluster: Cluster): Promise<ClusterStatus> {
   );
   const healthy = hosts.every(({ host, daemons, state }) => {
     const expected = (host === loginHost ? 2 : 1) + (cluster.berth ? 1 : 0);
-    const isUsable = host === loginHost || /^(idle|mixed|allocated|completing)$/.test(state ?? "");
+    const isUsable = host === loginHost || /^(idle|mixed|allocated|completing)$/.test(state ?? '');
     return Object.keys(daemons).length === expected && isUsable;
   });
   return { dir: cluster.dir, nodes: cluster.nodes, berth: cluster.berth, programs: artifacts.programs, hosts, healthy };
@@ -55,7 +55,7 @@ export async function clusterStatus(cluster: Cluster): Promise<ClusterStatus> {
 export function formatStatus(status: ClusterStatus): string {
   const lines = status.hosts.map(({ host, daemons, state }) => {
     const running = Object.entries(daemons).map(([name, pid]) => `${name} (${String(pid)})`);
-    return `${host.padEnd(6)} ${(state ?? "-").padEnd(12)} ${running.length === 0 ? "no daemon runs" : running.join(", ")}`;
+    return `${host.padEnd(6)} ${(state ?? '-').padEnd(12)} ${running.length === 0 ? 'no daemon runs' : running.join(', ')}`;
   });
-  return `${lines.join("\n")}\n`;
+  return `${lines.join('\n')}\n`;
 }
