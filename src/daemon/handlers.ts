@@ -193,6 +193,12 @@ export class Handlers {
 }
 
 function describe(container: Container, ranks: number, timeline: boolean): v1.Container.$Properties {
-  const { id, jobId, uid, user, image, digest, created, userNamespace, launches } = container;
-  return { id, jobId, uid, user, image, digest, created, ranks, userNamespace, launches: timeline ? launches : [] };
+  const { id, jobId, uid, user, image, digest, created, userNamespace } = container;
+  const launches = timeline ? container.launches.map(inOrder) : [];
+  return { id, jobId, uid, user, image, digest, created, ranks, userNamespace, launches };
+}
+
+/** Phases are recorded as they end; people read them as they begin. */
+function inOrder(launch: v1.Launch.$Properties): v1.Launch.$Properties {
+  return { ...launch, phases: [...(launch.phases ?? [])].sort((a, b) => (a.startUs ?? 0) - (b.startUs ?? 0)) };
 }
