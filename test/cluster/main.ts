@@ -31,6 +31,11 @@ async function readGiven(path: string): Promise<string> {
   }
 }
 
+function wholeNumber(value: string): number {
+  if (!/^[0-9]+$/.test(value)) throw usage('up', `--nodes ${value} is not a number`);
+  return Number(value);
+}
+
 async function upOptions(parsed: Arguments): Promise<ClusterOptions> {
   const berthConfig = text('up', parsed, 'berth-config');
   const slurmConf = text('up', parsed, 'slurm-conf');
@@ -40,7 +45,7 @@ async function upOptions(parsed: Arguments): Promise<ClusterOptions> {
   );
   return {
     dir: requiredText('up', parsed, 'dir'),
-    nodes: Number(requiredText('up', parsed, 'nodes')),
+    nodes: wholeNumber(requiredText('up', parsed, 'nodes')),
     berth: parsed.values['no-berth'] !== true,
     withoutDaemon: (text('up', parsed, 'no-daemon') ?? '').split(',').filter((host) => host !== ''),
     slurmFiles: Object.fromEntries(slurmFiles),
