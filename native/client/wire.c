@@ -48,6 +48,16 @@ static int lost_step(const char *why, struct berth_failure *failure) {
     return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), (why), ());
 }
 
+/* What listens there has to be root's: nobody else may hand descriptors to slurmstepd, or to a user's command. */
+static int check_listener(int fd, const char *path, struct berth_failure *failure) {
+    struct ucred listener = {0};
+    socklen_t length = sizeof listener;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &length) < 0)
+        return unreachable(path, "getsockopt SO_PEERCRED", strerror(errno), failure);
+    if (listener.uid == 0) return 0;
+    return unreachable(path, "getsockopt SO_PEERCRED", "what listens there does not belong to root", failure);
+}
+
 int berth_connect(const char *path, int patience_ms, struct berth_failure *failure) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) return unreachable(path, "connect", strerror(ENAMETOOLONG), failure);
@@ -57,6 +67,7 @@ int berth_connect(const char *path, int patience_ms, struct berth_failure *failu
         BERTH_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0) return unreachable(path, "socket", strerror(errno), failure);
         if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+            if (check_listener(fd, path, failure) < 0) return -1;
             const int connected = fd;
             fd = -1;
             return connected;

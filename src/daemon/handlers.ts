@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Config } from '../config/index.js';
@@ -170,7 +171,7 @@ export class Handlers {
   #import(request: v1.ImportRequest, connection: Connection): void {
     const owner = importScope(connection.peer, this.parts.config.store.import);
     connection.stayOpen();
-    const archive = native.descriptorOf(connection.peer.pidfd, request.sourceFd);
+    const archive = takeArchive(connection, request.sourceFd);
     const complete = this.parts.imports.begin(connection);
     const { name, source } = request;
     connection.run(async () => {
@@ -190,6 +191,30 @@ export class Handlers {
     const owner = image.owner === 'site' ? 'site' : ((await native.account(image.owner, []))?.name ?? `uid ${image.owner}`);
     return { name, digest, size: String(size), created, source, format, owner };
   }
+}
+
+/**
+ * The pipe that the client reads its archive into. pidfd_getfd(2) is done with root's rights, and the client may have
+ * become another program meanwhile, a setuid one even, with files open that the client itself may not read. So it has
+ * to be a pipe, and one that the client's user has made.
+ *
+ * @throws BerthError BERTH_IMPORT_SOURCE
+ */
+function takeArchive({ peer }: Connection, sourceFd: number): number {
+  let archive: number;
+  try {
+    archive = native.descriptorOf(peer.pidfd, sourceFd);
+  } catch (error) {
+    throw notAnArchive(error instanceof Error ? error.message : String(error), error);
+  }
+  const found = fstatSync(archive);
+  if (found.isFIFO() && found.uid === peer.uid) return archive;
+  native.close(archive);
+  throw notAnArchive('the client gave something else than a pipe of its own');
+}
+
+function notAnArchive(why: string, cause?: unknown): BerthError {
+  return new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
 }
 
 function describe(container: Container, ranks: number, timeline: boolean): v1.Container.$Properties {

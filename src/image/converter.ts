@@ -1,9 +1,13 @@
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 
-/** Whom the converter runs as: nobody. It holds no file of the host, and the kernel gives it no privilege. */
-export const CONVERTER_UID = 65534;
-export const CONVERTER_GID = 65534;
+/**
+ * Whom the converter runs as: a number that distributions and systemd leave unused (they hand out 61184 to 65519, and
+ * 65534 is nobody). Not nobody, because other services of a host run as that, and a process may trace one of its own
+ * user: it could take over the descriptor that an image is written through.
+ */
+export const CONVERTER_UID = 65520;
+export const CONVERTER_GID = 65520;
 
 /** More compressors than this gain little: one thread reads the archive. */
 const MOST_JOBS = 8;
@@ -17,7 +21,7 @@ export type Conversion = { readonly ok: true } | { readonly ok: false; readonly 
 /**
  * Turns a tar archive into a squashfs file with tar2sqfs (squashfs-tools-ng).
  *
- * An archive is a stranger's input to a large C program, so that program is confined: it is nobody, without
+ * An archive is a stranger's input to a large C program, so that program is confined: a user of its own, without
  * capabilities or the way to any, in namespaces of its own for processes, network and IPC, and with a /proc where it
  * sees only itself. Its directory is not its own: all it can write is the one file that was given to it. It dies with
  * this process.

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BerthError } from '../errors/index.js';
 import { convert, CONVERTER_GID, CONVERTER_UID } from './converter.js';
@@ -10,6 +10,9 @@ import type { Layout, Scope } from './layout.js';
 import { formatRecord, type ImageRecord } from './record.js';
 import { superblockFault } from './superblock.js';
 import { makeTemporary, type Owner } from './temporary.js';
+
+/** How much of where an image came from is kept, in characters: a long path. */
+const SOURCE_LIMIT = 4096;
 
 export interface ImportOptions {
   /** With its tag. */
@@ -46,7 +49,7 @@ export async function importArchive(place: ImportPlace, options: ImportOptions, 
       digest,
       size,
       created: Math.floor(Date.now() / 1000),
-      source: options.source,
+      source: options.source.slice(0, SOURCE_LIMIT),
       owner: options.scope,
       format: 'squashfs',
     };
@@ -106,7 +109,7 @@ async function fill(
     () => undefined,
     (reason: unknown) => {
       gone.abort();
-      return failed(name, `the client gave up: ${reason instanceof Error ? reason.message : String(reason)}`);
+      return failed(name, `the client gave up: ${inWords(reason)}`);
     },
   );
   const conversion = await convert(archive, directory, 'image', compressionLevel, gone.signal);
@@ -144,8 +147,7 @@ async function keep(finished: string, place: string, digest: string): Promise<vo
 async function publish(layout: Layout, scope: Scope, record: ImageRecord, temporary: string): Promise<void> {
   const content = formatRecord(record);
   await makeDirectory(layout.scope(scope));
-  const known = await readFile(layout.imageRecord(record.digest), 'utf8').catch(() => undefined);
-  if (known === undefined) await writeDurably(layout.imageRecord(record.digest), content, temporary);
+  await writeDurably(layout.imageRecord(record.digest), content, temporary);
   await writeDurably(layout.ref(scope, record.digest), content, temporary);
   await writeDurably(layout.ref(scope, record.name), content, temporary);
 }
@@ -179,6 +181,11 @@ function output(program: string, input: number): Promise<string> {
       else reject(new Error(`${program} ended with status ${status ?? 'unknown'}`));
     });
   });
+}
+
+function inWords(reason: unknown): string {
+  if (reason instanceof BerthError) return reason.why;
+  return reason instanceof Error ? reason.message : String(reason);
 }
 
 function failed(name: string, why: string): BerthError {

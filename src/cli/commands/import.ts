@@ -104,7 +104,7 @@ async function flow({ text, name, source, filter, terminal }: Transfer, pipe: Pi
   } catch (error) {
     // A decompressor that fails cuts the archive short: its own words are the cause, not the archive's end.
     if (error instanceof ArchiveFault) {
-      await source.finished;
+      if (error.atEnd) await source.finished;
       throw sourceError(text, error.message);
     }
     throw error instanceof BerthError

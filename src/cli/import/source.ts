@@ -66,11 +66,21 @@ async function openStream(stdin: Input): Promise<Source> {
   if (stdin.isTTY) throw sourceError(label, 'it is a terminal');
   const { head, whole } = await peek(stdin);
   const kind = kindOf(head);
+  // A stream that waits for more is not ended by its reader: the process would wait with it.
+  const close = (): void => void stdin.destroy();
   switch (kind.type) {
     case 'tar':
-      return { label, archive: whole, finished: Promise.resolve(), stop: () => whole.destroy() };
-    case 'compressed':
-      return runProgram(label, label, kind.decompress, whole);
+      return { label, archive: whole, finished: Promise.resolve(), stop: close };
+    case 'compressed': {
+      const source = runProgram(label, label, kind.decompress, whole);
+      return {
+        ...source,
+        stop: () => {
+          source.stop();
+          close();
+        },
+      };
+    }
     case 'squashfs':
       throw sourceError(label, 'a squashfs file cannot be read from a stream: give its path');
     case 'unknown':
@@ -82,7 +92,7 @@ async function openStream(stdin: Input): Promise<Source> {
 async function peek(stream: Readable): Promise<{ head: Buffer; whole: Readable }> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   let head: Buffer = Buffer.alloc(0);
-  while (head.length < HEAD) {
+  while (head.length < HEAD && kindOf(head).type === 'unknown') {
     const next = await chunks.next();
     if (next.done) break;
     head = Buffer.concat([head, next.value]);

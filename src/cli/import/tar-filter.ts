@@ -7,7 +7,15 @@ const METADATA_LIMIT = 16 * 1024 * 1024;
 const TOP_LIMIT = 1000;
 
 /** What the archive is not, in words for the user. */
-export class ArchiveFault extends Error {}
+export class ArchiveFault extends Error {
+  constructor(
+    message: string,
+    /** Did it show only when the stream had ended? Then what made the stream may be at fault. */
+    readonly atEnd: boolean,
+  ) {
+    super(message);
+  }
+}
 
 /** What happens to the bytes that come next. */
 interface Body {
@@ -53,18 +61,17 @@ export class TarFilter extends Transform {
   }
 
   override _flush(callback: TransformCallback): void {
-    if (this.#position === 0 && this.#partial.length === 0) callback(new ArchiveFault('it is empty'));
-    else if (!this.#ended)
-      callback(new ArchiveFault(`it stops after ${this.#position} bytes, before its end: it was cut short`));
-    else if (this.entries === 0) callback(new ArchiveFault('the archive has no entries'));
-    else if (this.#isLayered())
-      callback(
-        new ArchiveFault('it holds an image in layers (docker save): flatten it with docker export or podman export'),
-      );
-    else {
-      // The end mark: two blocks of zeros.
-      callback(null, Buffer.alloc(2 * BLOCK));
-    }
+    const fault = this.#faultAtEnd();
+    if (fault !== undefined) callback(new ArchiveFault(fault, true));
+    // The end mark: two blocks of zeros.
+    else callback(null, Buffer.alloc(2 * BLOCK));
+  }
+
+  #faultAtEnd(): string | undefined {
+    if (!this.#ended) return `it stops after ${this.#position} bytes, before its end: it was cut short`;
+    if (this.entries === 0) return 'the archive has no entries';
+    if (!this.#isLayered()) return undefined;
+    return 'it holds an image in layers (docker save): flatten it with docker export or podman export';
   }
 
   #take(chunk: Buffer): void {
@@ -172,7 +179,7 @@ export class TarFilter extends Transform {
 
   #explain(error: unknown): Error {
     if (error instanceof HeaderFault)
-      return new ArchiveFault(`it is damaged at byte ${this.#position}: ${error.message}`);
+      return new ArchiveFault(`it is damaged at byte ${this.#position}: ${error.message}`, false);
     return error instanceof Error ? error : new Error(String(error));
   }
 }
