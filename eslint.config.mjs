@@ -2,7 +2,19 @@ import tseslint from 'typescript-eslint';
 import importX from 'eslint-plugin-import-x';
 
 // The rooms of src/ from the ground up. A room imports from those before it, never from one after it.
-const rooms = ['errors', 'config', 'native', 'protocol', 'image', 'policy', 'modules', 'container', 'launch', 'daemon', 'cli'];
+const rooms = [
+  'errors',
+  'config',
+  'native',
+  'protocol',
+  'image',
+  'policy',
+  'modules',
+  'container',
+  'launch',
+  'daemon',
+  'cli',
+];
 const zones = rooms.flatMap((room, floor) =>
   rooms
     .slice(floor + 1)

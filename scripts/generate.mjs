@@ -30,7 +30,8 @@ function protocol() {
       ...['-I', at('proto'), `--nanopb_out=${scratch}`, 'berth.proto'],
       `--nanopb_opt=-I${at('proto')}`,
     ]);
-    for (const name of readdirSync(scratch)) write(at('build', 'generated', name), readFileSync(join(scratch, name), 'utf8'));
+    for (const name of readdirSync(scratch))
+      write(at('build', 'generated', name), readFileSync(join(scratch, name), 'utf8'));
   } finally {
     rmSync(scratch, { recursive: true });
   }
@@ -59,7 +60,10 @@ function errors() {
     `Words in braces are filled in.\nThe exit status is that of Berth's own commands; a rank that cannot start ends ` +
     `with 1, and \`berth exec\` with 125 whatever Berth's reason.\n\nGenerated from \`src/errors/errors.json\` by ` +
     `\`npm run generate\`.\n\n${table
-      .map((row) => `## ${row.code}\n\n${row.what}\n\n- Why: ${row.why}\n- What to do: ${row.hint}\n- Exit status: ${row.exit}\n`)
+      .map(
+        (row) =>
+          `## ${row.code}\n\n${row.what}\n\n- Why: ${row.why}\n- What to do: ${row.hint}\n- Exit status: ${row.exit}\n`,
+      )
       .join('\n')}`;
   if (process.argv.includes('--check')) {
     if (readFileSync(at('docs', 'errors.md'), 'utf8') !== page) {

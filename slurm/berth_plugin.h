@@ -31,7 +31,7 @@ struct plugin {
 extern struct plugin plugin;
 
 /* options.c */
-int options_configure(int argc, char **argv);
+int options_configure(int argc, char** argv);
 int options_register(spank_t spank);
 /* Prolog and epilog know options only by asking. True when an image was asked for. */
 bool options_query(spank_t spank);
@@ -57,7 +57,7 @@ extern struct early_answer early;
 extern int step_connection;
 
 /* Fills in a launch request about this step. `groups` must outlive the request. */
-int step_describe(spank_t spank, berth_v1_LaunchRequest *launch, struct berth_groups *groups);
+int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_groups* groups);
 /* Inode of the calling process' mount namespace. */
 uint32_t own_mount_namespace(void);
 

@@ -7,23 +7,27 @@
 
 #include "berth_plugin.h"
 
-static int set_image(int value, const char *argument, int remote);
+static int set_image(int value, const char* argument, int remote);
 
 static struct spank_option image_option = {
-    (char *)"image", (char *)"REF",
-    (char *)"[berth] run the ranks in a container of this image; \"none\" for no container", 1, 0, set_image};
+    (char*)"image",
+    (char*)"REF",
+    (char*)"[berth] run the ranks in a container of this image; \"none\" for no container",
+    1,
+    0,
+    set_image};
 static struct spank_option container_image_option = {
-    (char *)"container-image", (char *)"REF", (char *)"[berth] the same as --image", 1, 0, set_image};
+    (char*)"container-image", (char*)"REF", (char*)"[berth] the same as --image", 1, 0, set_image};
 
 /* 0, or -1 after telling the user. */
-static int check_image(const char *argument) {
-    const char *wrong = NULL;
+static int check_image(const char* argument) {
+    const char* wrong = NULL;
     if (argument == NULL || argument[0] == '\0') {
         wrong = "nothing";
     } else if (strlen(argument) >= sizeof plugin.image) {
         wrong = "a name longer than 511 characters";
     } else {
-        for (const char *c = argument; *c != '\0'; c++) {
+        for (const char* c = argument; *c != '\0'; c++) {
             if (iscntrl((unsigned char)*c)) wrong = "a name with control characters";
         }
     }
@@ -36,11 +40,12 @@ static int check_image(const char *argument) {
 }
 
 /* Called once for the environment's value and once more for the command line's: the last one stands. */
-static int set_image(int value, const char *argument, int remote) {
+static int set_image(int value, const char* argument, int remote) {
     (void)value;
     /* In slurmstepd a refusal would drain the node; srun has checked the same string before. */
     if (check_image(argument) < 0) return remote ? 0 : -1;
-    snprintf(plugin.image, sizeof plugin.image, "%s", strcmp(argument, BERTH_IMAGE_NONE) == 0 ? "" : argument);
+    snprintf(plugin.image, sizeof plugin.image, "%s",
+             strcmp(argument, BERTH_IMAGE_NONE) == 0 ? "" : argument);
     return 0;
 }
 
@@ -50,26 +55,26 @@ int options_register(spank_t spank) {
 }
 
 bool options_query(spank_t spank) {
-    char *argument = NULL;
+    char* argument = NULL;
     const bool given = spank_option_getopt(spank, &image_option, &argument) == ESPANK_SUCCESS ||
                        spank_option_getopt(spank, &container_image_option, &argument) == ESPANK_SUCCESS;
     if (given && argument != NULL) set_image(0, argument, 1);
     return plugin.image[0] != '\0';
 }
 
-static bool set_seconds(const char *text, int *milliseconds) {
-    char *end;
+static bool set_seconds(const char* text, int* milliseconds) {
+    char* end;
     const long seconds = strtol(text, &end, 10);
     if (*text == '\0' || *end != '\0' || seconds < 0 || seconds > 3600) return false;
     *milliseconds = (int)(seconds * 1000);
     return true;
 }
 
-static bool set_contained(const char *list) {
+static bool set_contained(const char* list) {
     char copy[64];
     if ((size_t)snprintf(copy, sizeof copy, "%s", list) >= sizeof copy) return false;
-    char *rest = NULL;
-    for (char *word = strtok_r(copy, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
+    char* rest = NULL;
+    for (char* word = strtok_r(copy, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
         if (strcmp(word, "batch") == 0) {
             plugin.contain_batch = true;
         } else if (strcmp(word, "interactive") == 0) {
@@ -81,13 +86,13 @@ static bool set_contained(const char *list) {
     return true;
 }
 
-static bool set_argument(const char *argument) {
-    static const char *const keys[] = {"socket=", "wait=", "timeout=", "contain="};
+static bool set_argument(const char* argument) {
+    static const char* const keys[] = {"socket=", "wait=", "timeout=", "contain="};
     size_t key = 0;
     const size_t count = sizeof keys / sizeof keys[0];
     while (key < count && strncmp(argument, keys[key], strlen(keys[key])) != 0) key++;
     if (key == count) return false;
-    const char *value = argument + strlen(keys[key]);
+    const char* value = argument + strlen(keys[key]);
     switch (key) {
         case 0:
             return value[0] == '/' &&
@@ -101,12 +106,15 @@ static bool set_argument(const char *argument) {
     }
 }
 
-int options_configure(int argc, char **argv) {
+int options_configure(int argc, char** argv) {
     int result = 0;
     for (int i = 0; i < argc; i++) {
         if (set_argument(argv[i])) continue;
-        slurm_error("berth: BERTH_CONFIG_INVALID: plugstack.conf: %s is not an argument of spank_berth.so", argv[i]);
-        slurm_error("berth:   hint: it takes socket=PATH, wait=SECONDS, timeout=SECONDS and contain=batch,interactive");
+        slurm_error("berth: BERTH_CONFIG_INVALID: plugstack.conf: %s is not an argument of spank_berth.so",
+                    argv[i]);
+        slurm_error(
+            "berth:   hint: it takes socket=PATH, wait=SECONDS, timeout=SECONDS and "
+            "contain=batch,interactive");
         result = -1;
     }
     return result;

@@ -1,6 +1,7 @@
-/* slurmstepd, before it forks the ranks. It asks berthd once for all of them, so that a step of a thousand ranks costs
- * one request, and so that a container that has to be built is built while slurmstepd still prepares. Nothing here can
- * fail a launch: ranks that inherit no answer ask for themselves (docs/adr/0004). */
+/* slurmstepd, before it forks the ranks. It asks berthd once for all of them, so that a step of a thousand
+ * ranks costs one request, and so that a container that has to be built is built while slurmstepd still
+ * prepares. Nothing here can fail a launch: ranks that inherit no answer ask for themselves (docs/adr/0004).
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,20 +25,22 @@ uint32_t own_mount_namespace(void) {
     return stat("/proc/self/ns/mnt", &status) < 0 ? 0 : (uint32_t)status.st_ino;
 }
 
-/* SlurmdSpoolDir holds PMIx's sockets, so the container needs it, but Slurm tells plugins nothing of it. slurmstepd
- * listens on SPOOLDIR/NODE_JOB.STEP, though (Slurm 22.05 to 25.11, stepd_api.c), on a descriptor of this process. */
-static void find_spool_dir(uint32_t job, uint32_t step, char *spool_dir, size_t size) {
+/* SlurmdSpoolDir holds PMIx's sockets, so the container needs it, but Slurm tells plugins nothing of it.
+ * slurmstepd listens on SPOOLDIR/NODE_JOB.STEP, though (Slurm 22.05 to 25.11, stepd_api.c), on a descriptor
+ * of this process. */
+static void find_spool_dir(uint32_t job, uint32_t step, char* spool_dir, size_t size) {
     char suffix[32];
     snprintf(suffix, sizeof suffix, "_%u.%u", job, step);
     for (int fd = 3; fd < MOST_DESCRIPTORS_SEARCHED; fd++) {
         struct sockaddr_un address;
         socklen_t length = sizeof address - 1;
         memset(&address, 0, sizeof address);
-        if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 || address.sun_family != AF_UNIX) continue;
+        if (getsockname(fd, (struct sockaddr*)&address, &length) < 0 || address.sun_family != AF_UNIX)
+            continue;
         const size_t end = strlen(address.sun_path);
         if (end < strlen(suffix) || address.sun_path[0] != '/') continue;
         /* het steps put a component behind the step: NODE_JOB.STEP.COMPONENT */
-        const char *name = strrchr(address.sun_path, '/');
+        const char* name = strrchr(address.sun_path, '/');
         if (strstr(name, suffix) == NULL) continue;
         const size_t directory = (size_t)(name - address.sun_path);
         if (directory == 0 || directory >= size) return;
@@ -47,12 +50,12 @@ static void find_spool_dir(uint32_t job, uint32_t step, char *spool_dir, size_t 
     }
 }
 
-int step_describe(spank_t spank, berth_v1_LaunchRequest *launch, struct berth_groups *groups) {
+int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_groups* groups) {
     static char spool_dir[sizeof launch->spool_dir];
     *launch = (berth_v1_LaunchRequest)berth_v1_LaunchRequest_init_zero;
     uid_t uid = 0;
     gid_t gid = 0;
-    gid_t *gids = NULL;
+    gid_t* gids = NULL;
     int count = 0;
     if (spank_get_item(spank, S_JOB_ID, &launch->job_id) != ESPANK_SUCCESS ||
         spank_get_item(spank, S_JOB_UID, &uid) != ESPANK_SUCCESS ||
@@ -83,7 +86,8 @@ void step_ask_early(spank_t spank) {
     struct berth_failure ignored;
     early.step_mntns = own_mount_namespace();
     step_connection = berth_connect(plugin.socket, 0, &ignored);
-    if (step_connection >= 0 && berth_send(step_connection, &request, &ignored) < 0) berth_close(&step_connection);
+    if (step_connection >= 0 && berth_send(step_connection, &request, &ignored) < 0)
+        berth_close(&step_connection);
 }
 
 void step_await_answer(void) {

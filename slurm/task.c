@@ -1,5 +1,5 @@
-/* A rank, between fork and exec: single-threaded, first as root (privileged), then as the user. Here alone may a
- * launch fail: Slurm ends the task with status 1 and drains nothing. */
+/* A rank, between fork and exec: single-threaded, first as root (privileged), then as the user. Here alone
+ * may a launch fail: Slurm ends the task with status 1 and drains nothing. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static int local_rank(spank_t spank) {
 }
 
 /* One rank of a node speaks for those that share its failure. */
-static int report(spank_t spank, const struct berth_failure *failure, bool shared) {
+static int report(spank_t spank, const struct berth_failure* failure, bool shared) {
     if (!shared || local_rank(spank) == 0) {
         slurm_error("berth: %s: %s", failure->code, failure->what);
         slurm_error("berth:   why: %s", failure->why);
@@ -37,13 +37,14 @@ static int report(spank_t spank, const struct berth_failure *failure, bool share
 }
 
 /* Asks until `deadline`: a daemon that is killed over a request comes back and is asked again. */
-static int ask(spank_t spank, struct berth_failure *failure) {
+static int ask(spank_t spank, struct berth_failure* failure) {
     static berth_v1_Reply reply;
     berth_v1_Request request = berth_v1_Request_init_zero;
     request.which_body = berth_v1_Request_launch_tag;
     struct berth_groups groups;
     if (step_describe(spank, &request.body.launch, &groups) < 0)
-        return BERTH_FAIL(failure, BERTH_JOIN_FAILED, (berth_host()), ("Slurm does not describe the step"), ());
+        return BERTH_FAIL(failure, BERTH_JOIN_FAILED, (berth_host()), ("Slurm does not describe the step"),
+                          ());
     request.body.launch.purpose = berth_v1_Purpose_PURPOSE_RANK;
     request.body.launch.local_rank = (uint32_t)local_rank(spank);
     const int64_t patience_ends = berth_now_ms() + plugin.wait_ms;
@@ -53,9 +54,9 @@ static int ask(spank_t spank, struct berth_failure *failure) {
         if (connection < 0) return -1;
         bool timed_out = false;
         if (berth_send(connection, &request, failure) == 0 &&
-            berth_receive(connection, plugin.timeout_ms, &reply, &task.namespaces, &timed_out, failure) == 0) {
-            task.connection = connection;
-            connection = -1;
+            berth_receive(connection, plugin.timeout_ms, &reply, &task.namespaces, &timed_out, failure) ==
+                0) {
+            task.connection = berth_take(&connection);
             break;
         }
         berth_close_descriptors(&task.namespaces);
@@ -64,7 +65,8 @@ static int ask(spank_t spank, struct berth_failure *failure) {
     }
     const int expected = reply.body.launch.user_namespace ? 2 : 1;
     if (reply.which_body != berth_v1_Reply_launch_tag || task.namespaces.count != expected)
-        return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"), ());
+        return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"),
+                          ());
     task.reply = reply.body.launch;
     return 0;
 }
@@ -73,9 +75,10 @@ static int enter(spank_t spank) {
     const int64_t start = berth_now_us();
     struct berth_failure failure;
     char cwd[4096];
-    const char *directory = getcwd(cwd, sizeof cwd);
+    const char* directory = getcwd(cwd, sizeof cwd);
     bool cwd_missing = false;
-    if (berth_enter(&task.namespaces, directory, &cwd_missing, &failure) < 0) return report(spank, &failure, false);
+    if (berth_enter(&task.namespaces, directory, &cwd_missing, &failure) < 0)
+        return report(spank, &failure, false);
     berth_close_descriptors(&task.namespaces);
     if (berth_drop_bounding_set(&failure) < 0) return report(spank, &failure, false);
     if (cwd_missing && local_rank(spank) == 0)
@@ -88,8 +91,8 @@ static int enter(spank_t spank) {
 
 int task_init_privileged(spank_t spank) {
     const int64_t start = berth_now_us();
-    /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where slurmstepd is
-     * not: then what it was given was built around other directories. */
+    /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where
+     * slurmstepd is not: then what it was given was built around other directories. */
     const uint32_t origin = early.failed ? early.step_mntns : early.reply.origin_mntns;
     const bool inherited = early.known && own_mount_namespace() == origin;
     if (inherited && early.failed) return report(spank, &early.failure, true);

@@ -1,5 +1,5 @@
-// The name service is the one thing in the addon that is not a system call: the kernel knows no names, and a child
-// process for each look-up would cost more than the rest of a launch.
+// The name service is the one thing in the addon that is not a system call: the kernel knows no names, and a
+// child process for each look-up would cost more than the rest of a launch.
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -16,8 +16,8 @@ constexpr size_t kMostBytes = size_t{16} << 20;
 
 /// Calls a getXXX_r(3) function with a growing buffer. 1: found, 0: unknown, -1: failed.
 template <typename Entry, typename Key>
-int look_up(int (*call)(Key, Entry*, char*, size_t, Entry**), Key key, Entry& entry, std::vector<char>& buffer,
-            const char* name, Failure& failure) {
+int look_up(int (*call)(Key, Entry*, char*, size_t, Entry**), Key key, Entry& entry,
+            std::vector<char>& buffer, const char* name, Failure& failure) {
     buffer.resize(4096);
     for (;;) {
         Entry* found = nullptr;

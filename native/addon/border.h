@@ -12,8 +12,8 @@ namespace berth::addon {
 /// A failure as the NativeError of native.d.ts.
 Napi::Error to_error(Napi::Env env, const Failure& failure);
 
-/// A promise settled by work on the thread pool. `work` runs there and fills in a result or a failure; `convert` makes
-/// the JavaScript value of the result, back on the main thread.
+/// A promise settled by work on the thread pool. `work` runs there and fills in a result or a failure;
+/// `convert` makes the JavaScript value of the result, back on the main thread.
 template <typename Result>
 class Task : public Napi::AsyncWorker {
   public:

@@ -30,8 +30,8 @@ int mount_image(ImageMount& task, Failure& failure) {
     task.loop_us = since(start);
     const auto mounting = std::chrono::steady_clock::now();
     const MountParameter parameters[] = {{"source", device.path}, {"ro", nullptr}, {nullptr, nullptr}};
-    task.mount = new_mount(task.filesystem.c_str(), parameters, kMountReadOnly | kMountNoSuid | kMountNoDev,
-                           failure);
+    task.mount =
+        new_mount(task.filesystem.c_str(), parameters, kMountReadOnly | kMountNoSuid | kMountNoDev, failure);
     task.mount_us = since(mounting);
     return task.mount ? 0 : -1;
 }

@@ -13,9 +13,9 @@ Napi::Value descriptor(Napi::Env env, Fd&& fd, const Failure& failure) {
 
 Napi::Value open_namespace_binding(const Napi::CallbackInfo& info) {
     Failure failure;
-    return descriptor(
-        info.Env(), open_namespace(integer(info, 0), integer(info, 1), text(info, 2).c_str(), failure),
-        failure);
+    return descriptor(info.Env(),
+                      open_namespace(integer(info, 0), integer(info, 1), text(info, 2).c_str(), failure),
+                      failure);
 }
 
 Napi::Value owning_user_namespace_binding(const Napi::CallbackInfo& info) {

@@ -41,8 +41,7 @@ LookUpAsUser::LookUpAsUser(const Spec& spec, Failure& failure) {
     }
     setfsgid(spec.gid);
     setfsuid(spec.uid);
-    if (!filesystem_ids_are(spec.uid, spec.gid))
-        failed_ = failure.set("setfsuid", "the user", EPERM) < 0;
+    if (!filesystem_ids_are(spec.uid, spec.gid)) failed_ = failure.set("setfsuid", "the user", EPERM) < 0;
 }
 
 LookUpAsUser::~LookUpAsUser() {

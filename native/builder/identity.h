@@ -5,15 +5,16 @@
 
 namespace berth::builder {
 
-/// Ends this process when berthd ends. Has to be repeated whenever the credentials have changed: the kernel forgets it
-/// then (prctl(2), PR_SET_PDEATHSIG).
+/// Ends this process when berthd ends. Has to be repeated whenever the credentials have changed: the kernel
+/// forgets it then (prctl(2), PR_SET_PDEATHSIG).
 int die_with_parent(Failure& failure);
 
 /// Becomes the user for good: groups, group ids, user ids, and with them no capability.
 int become_user(const Spec& spec, Failure& failure);
 
-/// For a node without user namespaces: the process stays root, but while this lives every look-up of a path has the
-/// user's rights (setfsuid(2) also takes CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and their like out of effect).
+/// For a node without user namespaces: the process stays root, but while this lives every look-up of a path
+/// has the user's rights (setfsuid(2) also takes CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and their like out of
+/// effect).
 class LookUpAsUser {
   public:
     LookUpAsUser(const Spec& spec, Failure& failure);

@@ -1,8 +1,9 @@
-// The builder: berthd's short-lived child that puts one container together and ends, leaving its namespaces to be
-// pinned. It holds root's rights only until it has entered the caller's mount namespace; see docs/adr/0002.
+// The builder: berthd's short-lived child that puts one container together and ends, leaving its namespaces
+// to be pinned. It holds root's rights only until it has entered the caller's mount namespace; see
+// docs/adr/0002.
 //
-// Descriptors: 3 the socket to berthd, 4 the detached image mount, 5 a pidfd of the process whose mount namespace is
-// the starting point. Takes no arguments and no environment.
+// Descriptors: 3 the socket to berthd, 4 the detached image mount, 5 a pidfd of the process whose mount
+// namespace is the starting point. Takes no arguments and no environment.
 
 #include <sched.h>
 #include <sys/stat.h>
@@ -22,7 +23,9 @@ constexpr int kSocket = 3;
 constexpr int kImage = 4;
 constexpr int kCaller = 5;
 
-void set_text(char* target, size_t size, const char* text) { std::snprintf(target, size, "%s", text); }
+void set_text(char* target, size_t size, const char* text) {
+    std::snprintf(target, size, "%s", text);
+}
 
 int report_failure(const Progress& progress) {
     berth_v1_BuildEvent event = berth_v1_BuildEvent_init_zero;
@@ -43,7 +46,8 @@ int report_and_wait(berth_v1_BuildEvent_Kind kind, Failure& failure) {
     return await_answer(kSocket, failure);
 }
 
-/// From the caller's mount namespace to one of our own, in a user namespace of the user's where the site allows that.
+/// From the caller's mount namespace to one of our own, in a user namespace of the user's where the site
+/// allows that.
 int enter_namespaces(const Spec& spec, Progress& progress) {
     Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
@@ -82,4 +86,6 @@ int run() {
 }  // namespace
 }  // namespace berth::builder
 
-int main() { return berth::builder::run(); }
+int main() {
+    return berth::builder::run();
+}

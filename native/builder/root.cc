@@ -10,8 +10,8 @@
 namespace berth::builder {
 namespace {
 
-// Directories and a few small files: what a container needs is some tens of KiB. The bound is the tmpfs's own default
-// of half the memory otherwise, which a private mount namespace need not be able to fill.
+// Directories and a few small files: what a container needs is some tens of KiB. The bound is the tmpfs's own
+// default of half the memory otherwise, which a private mount namespace need not be able to fill.
 constexpr char kSkeletonSize[] = "16m";
 
 int make_workspace(const Spec& spec, Fd& workspace, Failure& failure) {
@@ -41,8 +41,7 @@ int mount_overlay(const Spec& spec, int workspace, Fd& root, Failure& failure) {
         {spec.user_namespace ? "userxattr" : nullptr, nullptr},
         {nullptr, nullptr},
     };
-    const Fd overlay =
-        new_mount("overlay", parameters, kMountReadOnly | kMountNoSuid | kMountNoDev, failure);
+    const Fd overlay = new_mount("overlay", parameters, kMountReadOnly | kMountNoSuid | kMountNoDev, failure);
     if (!overlay) return -1;
     if (attach(overlay.get(), workspace, "root", failure) < 0) return -1;
     return open_directory(workspace, "root", root, failure);

@@ -32,8 +32,8 @@ int open_sources(const Spec& spec, std::vector<Source>& sources, Progress& progr
 ///   workspace/image      the image
 ///   workspace/root       an overlay of the two, read-only, with the sources mounted on it
 ///
-/// Mount points are made in the skeleton, never inside the image, after following the image's own symbolic links
-/// with the user's rights: see docs/adr/0003.
+/// Mount points are made in the skeleton, never inside the image, after following the image's own symbolic
+/// links with the user's rights: see docs/adr/0003.
 int build_root(const Spec& spec, int image, std::vector<Source>& sources, Progress& progress);
 
 }  // namespace berth::builder

@@ -20,7 +20,9 @@ std::string parent_of(const std::string& path) {
     return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-const char* relative(const std::string& resolved) { return resolved == "/" ? "." : resolved.c_str() + 1; }
+const char* relative(const std::string& resolved) {
+    return resolved == "/" ? "." : resolved.c_str() + 1;
+}
 
 int write_all(int fd, const std::string& text, const std::string& name, Failure& failure) {
     size_t written = 0;
@@ -57,9 +59,10 @@ int Skeleton::resolve(const std::string& path, std::string& resolved, Failure& f
             if (resolved.empty()) resolved = "/";
             return 0;
         }
-        if (failure.error != ENOENT || existing == "/") return failure.set("openat2", path.c_str(), failure.error);
+        if (failure.error != ENOENT || existing == "/")
+            return failure.set("openat2", path.c_str(), failure.error);
         const std::string parent = parent_of(existing);
-        missing = existing.substr(parent == "/" ? 0 : parent.size()) + missing;
+        missing.insert(0, existing, parent == "/" ? 0 : parent.size());
         existing = parent;
     }
 }
@@ -74,14 +77,17 @@ int Skeleton::copy_attributes(const char* path, int target, Failure& failure) {
         if (!original || fstat(original.get(), &status) < 0) return 0;  // only in the skeleton
     }
     if (!S_ISDIR(status.st_mode)) return failure.set("fstat", path, ENOTDIR);
-    // An owner without a mapping cannot be given away: the directory then stays the user's, on a read-only layer.
+    // An owner without a mapping cannot be given away: the directory then stays the user's, on a read-only
+    // layer.
     if (fchown(target, status.st_uid, status.st_gid) < 0 && errno != EINVAL && errno != EPERM)
         return failure.set("fchown", path);
     if (fchmod(target, status.st_mode & 07777) < 0) return failure.set("fchmod", path);
     return 0;
 }
 
-int Skeleton::copy_top(Failure& failure) { return copy_attributes(".", layer_, failure); }
+int Skeleton::copy_top(Failure& failure) {
+    return copy_attributes(".", layer_, failure);
+}
 
 int Skeleton::make_directories(const std::string& resolved, Failure& failure) {
     if (resolved == "/") return 0;
@@ -134,7 +140,8 @@ int Skeleton::write_file(const File& file, Failure& failure) {
     if (make_directories(parent_of(resolved), failure) < 0) return -1;
     std::string image_content;
     if (file.append_image && read_image_file(resolved, image_content, failure) < 0) return -1;
-    const Fd out(openat(layer_, relative(resolved), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    const Fd out(
+        openat(layer_, relative(resolved), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
     if (!out) return failure.set("open", file.path.c_str());
     if (write_all(out.get(), file.content, file.path, failure) < 0) return -1;
     return write_all(out.get(), image_content, file.path, failure);

@@ -8,15 +8,15 @@
 
 namespace berth::builder {
 
-/// The layer above the image: holds nothing but the mount points and the files that Berth writes, in directories that
-/// look like the image's.
+/// The layer above the image: holds nothing but the mount points and the files that Berth writes, in
+/// directories that look like the image's.
 class Skeleton {
   public:
     /// `image_path` is where the image is mounted, to be taken off resolved names.
     Skeleton(const Spec& spec, int layer, int image, std::string image_path);
 
-    /// Where `path` leads in the image once its symbolic links are followed; what does not exist keeps its name. The
-    /// result starts with '/'.
+    /// Where `path` leads in the image once its symbolic links are followed; what does not exist keeps its
+    /// name. The result starts with '/'.
     int resolve(const std::string& path, std::string& resolved, Failure& failure);
 
     /// Makes the directory or the empty file `resolved` is, and the directories above it.

@@ -44,9 +44,8 @@ bool decode_mount(pb_istream_t* stream, const pb_field_t* /*field*/, void** argu
     static berth_v1_BuildMount message;
     message = berth_v1_BuildMount_init_zero;
     if (!pb_decode(stream, berth_v1_BuildMount_fields, &message)) return false;
-    static_cast<Spec*>(*argument)
-        ->mounts.push_back({message.source, message.destination, message.read_only, message.optional,
-                            message.devices});
+    static_cast<Spec*>(*argument)->mounts.push_back(
+        {message.source, message.destination, message.read_only, message.optional, message.devices});
     return true;
 }
 

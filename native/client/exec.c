@@ -14,29 +14,34 @@
 enum { STATUS_BERTH_FAILED = 125, TIMEOUT_MS = 10000 };
 
 struct options {
-    const char *socket;
-    const char *container;
+    const char* socket;
+    const char* container;
     uint32_t job;
-    const char *workdir;
-    char **environment; /* NAME=VALUE from -e */
+    const char* workdir;
+    char** environment; /* NAME=VALUE from -e */
     int environment_count;
-    char **command;
+    char** command;
 };
 
-static int print_failure(const struct berth_failure *failure, int status) {
-    fprintf(stderr, "berth: %s: %s\nberth:   why: %s\nberth:   hint: %s\n", failure->code, failure->what, failure->why,
-            failure->hint);
+static void free_list(char*** list) {
+    free(*list);
+}
+#define LIST __attribute__((cleanup(free_list))) char**
+
+static int print_failure(const struct berth_failure* failure, int status) {
+    fprintf(stderr, "berth: %s: %s\nberth:   why: %s\nberth:   hint: %s\n", failure->code, failure->what,
+            failure->why, failure->hint);
     return status;
 }
 
-static int usage(const char *what, const char *why) {
+static int usage(const char* what, const char* why) {
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_USAGE, (what), (why), ("exec"));
     return print_failure(&failure, STATUS_BERTH_FAILED);
 }
 
-/* 0, or the exit status after telling the user. */
-static int parse(int argc, char **argv, struct options *options) {
+/* 0, or the exit status after telling the user. options->environment has room for every argument. */
+static int parse(int argc, char** argv, struct options* options) {
     static const struct option known[] = {{"job", required_argument, NULL, 'j'},
                                           {"workdir", required_argument, NULL, 'w'},
                                           {"env", required_argument, NULL, 'e'},
@@ -44,14 +49,12 @@ static int parse(int argc, char **argv, struct options *options) {
                                           {"interactive", no_argument, NULL, 'i'},
                                           {"tty", no_argument, NULL, 't'},
                                           {NULL, 0, NULL, 0}};
-    options->environment = calloc((size_t)argc, sizeof *options->environment);
-    if (options->environment == NULL) return usage("berth exec", "out of memory");
     opterr = 0;
     bool by_job = false;
     for (int option; (option = getopt_long(argc, argv, "+:j:w:e:it", known, NULL)) != -1;) {
         switch (option) {
             case 'j': {
-                char *end;
+                char* end;
                 errno = 0;
                 const unsigned long job = strtoul(optarg, &end, 10);
                 if (*optarg == '-' || *end != '\0' || errno != 0 || job == 0 || job > UINT32_MAX)
@@ -75,8 +78,9 @@ static int parse(int argc, char **argv, struct options *options) {
             case 't':
                 break;
             default: {
-                const char *word = argv[optind - 1];
-                return usage(option == ':' ? "an option lacks its value" : "berth exec has no such option", word);
+                const char* word = argv[optind - 1];
+                return usage(option == ':' ? "an option lacks its value" : "berth exec has no such option",
+                             word);
             }
         }
     }
@@ -90,8 +94,9 @@ static int parse(int argc, char **argv, struct options *options) {
     return 0;
 }
 
-/* A node whose containers have no user namespace: only root could join. Slurm can, for its own job, so it is asked. */
-static int exec_by_slurm(const struct options *options, const berth_v1_ExecReply *container) {
+/* A node whose containers have no user namespace: only root could join. Slurm can, for its own job, so it is
+ * asked. */
+static int exec_by_slurm(const struct options* options, const berth_v1_ExecReply* container) {
     char job[32];
     char node[sizeof container->node_name + 16];
     char image[sizeof container->image + 16];
@@ -101,61 +106,66 @@ static int exec_by_slurm(const struct options *options, const berth_v1_ExecReply
     snprintf(image, sizeof image, "--image=%s", container->image);
     size_t count = 0;
     while (options->command[count] != NULL) count++;
-    const char **arguments = calloc(count + 16, sizeof *arguments);
+    const char** arguments = calloc(count + 16, sizeof *arguments);
     if (arguments == NULL) return STATUS_BERTH_FAILED;
     size_t n = 0;
-    arguments[n++] = "srun";
-    arguments[n++] = "--overlap";
-    arguments[n++] = "--quiet";
-    arguments[n++] = "--nodes=1";
-    arguments[n++] = "--ntasks=1";
-    arguments[n++] = "--mpi=none";
+    arguments[n++] = (char*)"srun";
+    arguments[n++] = (char*)"--overlap";
+    arguments[n++] = (char*)"--quiet";
+    arguments[n++] = (char*)"--nodes=1";
+    arguments[n++] = (char*)"--ntasks=1";
+    arguments[n++] = (char*)"--mpi=none";
     arguments[n++] = job;
     arguments[n++] = node;
     arguments[n++] = image;
-    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) arguments[n++] = "--pty";
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) arguments[n++] = (char*)"--pty";
     if (options->workdir != NULL) {
         snprintf(chdir_option, sizeof chdir_option, "--chdir=%s", options->workdir);
         arguments[n++] = chdir_option;
     }
-    arguments[n++] = "--";
+    arguments[n++] = (char*)"--";
     for (size_t i = 0; i < count; i++) arguments[n++] = options->command[i];
-    execvp("srun", (char *const *)arguments);
+    execvp("srun", (char* const*)arguments);
     struct berth_failure failure;
-    BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()),
-               (BERTH_TEXT("user namespaces are off here, and srun could not be started: %s", strerror(errno))), ());
+    BERTH_FAIL(
+        &failure, BERTH_JOIN_FAILED, (berth_host()),
+        (BERTH_TEXT("user namespaces are off here, and srun could not be started: %s", strerror(errno))), ());
     return print_failure(&failure, STATUS_BERTH_FAILED);
 }
 
 /* Root enters as the container's user, never as root: nothing privileged runs inside an image. */
-static int become_owner(const berth_v1_ExecReply *container, struct berth_failure *failure) {
+static int become_owner(const berth_v1_ExecReply* container, struct berth_failure* failure) {
     if (geteuid() != 0 || container->uid == 0) return 0;
     gid_t gids[sizeof container->gids / sizeof container->gids[0]];
     for (pb_size_t i = 0; i < container->gids_count; i++) gids[i] = container->gids[i];
-    if (setgroups(container->gids_count, gids) < 0 || setresgid(container->gid, container->gid, container->gid) < 0 ||
+    if (setgroups(container->gids_count, gids) < 0 ||
+        setresgid(container->gid, container->gid, container->gid) < 0 ||
         (container->user_namespace && setresuid(container->uid, container->uid, container->uid) < 0))
         return BERTH_FAIL(failure, BERTH_JOIN_FAILED, (berth_host()),
                           (BERTH_TEXT("becoming the container's user: %s", strerror(errno))), ());
     return 0;
 }
 
-static int run_inside(const struct options *options, const berth_v1_ExecReply *container,
-                      const struct berth_descriptors *namespaces) {
+static int run_inside(const struct options* options, const berth_v1_ExecReply* container,
+                      const struct berth_descriptors* namespaces) {
     struct berth_failure failure;
     char cwd[PATH_MAX];
-    const char *directory = options->workdir != NULL ? options->workdir : getcwd(cwd, sizeof cwd);
+    const char* directory = options->workdir != NULL ? options->workdir : getcwd(cwd, sizeof cwd);
     bool cwd_missing = false;
-    if (become_owner(container, &failure) < 0 || berth_enter(namespaces, directory, &cwd_missing, &failure) < 0 ||
+    if (become_owner(container, &failure) < 0 ||
+        berth_enter(namespaces, directory, &cwd_missing, &failure) < 0 ||
         berth_drop_bounding_set(&failure) < 0)
         return print_failure(&failure, STATUS_BERTH_FAILED);
     if (!container->user_namespace && setresuid(container->uid, container->uid, container->uid) < 0) {
-        BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()), (BERTH_TEXT("setresuid: %s", strerror(errno))), ());
+        BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()),
+                   (BERTH_TEXT("setresuid: %s", strerror(errno))), ());
         return print_failure(&failure, STATUS_BERTH_FAILED);
     }
     if (berth_drop_privileges(&failure) < 0) return print_failure(&failure, STATUS_BERTH_FAILED);
     if (cwd_missing && options->workdir != NULL) {
-        BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()),
-                   (BERTH_TEXT("the container has no directory %s, or you may not enter it", options->workdir)), ());
+        BERTH_FAIL(
+            &failure, BERTH_JOIN_FAILED, (berth_host()),
+            (BERTH_TEXT("the container has no directory %s, or you may not enter it", options->workdir)), ());
         return print_failure(&failure, STATUS_BERTH_FAILED);
     }
     for (int i = 0; i < options->environment_count; i++) putenv(options->environment[i]);
@@ -163,16 +173,20 @@ static int run_inside(const struct options *options, const berth_v1_ExecReply *c
     setenv("BERTH_IMAGE", container->image, 1);
     execvp(options->command[0], options->command);
     if (errno == ENOENT || errno == ENOTDIR) {
-        BERTH_FAIL(&failure, BERTH_COMMAND_NOT_FOUND, (options->command[0]), (BERTH_TEXT("execvp: %s", strerror(errno))), ());
+        BERTH_FAIL(&failure, BERTH_COMMAND_NOT_FOUND, (options->command[0]),
+                   (BERTH_TEXT("execvp: %s", strerror(errno))), ());
     } else {
-        BERTH_FAIL(&failure, BERTH_COMMAND_NOT_RUNNABLE, (options->command[0]), (BERTH_TEXT("execvp: %s", strerror(errno))), ());
+        BERTH_FAIL(&failure, BERTH_COMMAND_NOT_RUNNABLE, (options->command[0]),
+                   (BERTH_TEXT("execvp: %s", strerror(errno))), ());
     }
     return print_failure(&failure, (int)failure.exit_status);
 }
 
-int berth_exec(int argc, char **argv) {
+int berth_exec(int argc, char** argv) {
     static berth_v1_Reply reply;
-    struct options options = {.socket = getenv("BERTH_SOCKET")};
+    LIST environment = calloc((size_t)argc, sizeof *environment);
+    if (environment == NULL) return usage("berth exec could not start", strerror(errno));
+    struct options options = {.socket = getenv("BERTH_SOCKET"), .environment = environment};
     if (options.socket == NULL) options.socket = BERTH_SOCKET;
     const int status = parse(argc, argv, &options);
     if (status != 0) return status;
@@ -191,9 +205,11 @@ int berth_exec(int argc, char **argv) {
     if (connection < 0 || berth_send(connection, &request, &failure) < 0 ||
         berth_receive(connection, TIMEOUT_MS, &reply, &namespaces, NULL, &failure) < 0)
         return print_failure(&failure, STATUS_BERTH_FAILED);
-    const berth_v1_ExecReply *container = &reply.body.exec;
-    if (reply.which_body == berth_v1_Reply_exec_tag && namespaces.count == 0) return exec_by_slurm(&options, container);
-    if (reply.which_body != berth_v1_Reply_exec_tag || namespaces.count != (container->user_namespace ? 2 : 1)) {
+    const berth_v1_ExecReply* container = &reply.body.exec;
+    if (reply.which_body == berth_v1_Reply_exec_tag && namespaces.count == 0)
+        return exec_by_slurm(&options, container);
+    if (reply.which_body != berth_v1_Reply_exec_tag ||
+        namespaces.count != (container->user_namespace ? 2 : 1)) {
         BERTH_FAIL(&failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"), ());
         return print_failure(&failure, STATUS_BERTH_FAILED);
     }

@@ -21,12 +21,12 @@ enum {
     RETRY_MS = 50,
 };
 
-void berth_close(int *fd) {
+void berth_close(int* fd) {
     if (*fd >= 0) close(*fd);
     *fd = -1;
 }
 
-void berth_close_descriptors(struct berth_descriptors *descriptors) {
+void berth_close_descriptors(struct berth_descriptors* descriptors) {
     for (int i = 0; i < descriptors->count; i++) berth_close(&descriptors->fd[i]);
     descriptors->count = 0;
 }
@@ -37,19 +37,23 @@ int64_t berth_now_us(void) {
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-int64_t berth_now_ms(void) { return berth_now_us() / 1000; }
-
-static int unreachable(const char *path, const char *call, const char *reason, struct berth_failure *failure) {
-    return BERTH_FAIL(failure, BERTH_DAEMON_UNREACHABLE, (path, berth_host()), (BERTH_TEXT("%s: %s", call, reason)),
-                      ());
+int64_t berth_now_ms(void) {
+    return berth_now_us() / 1000;
 }
 
-static int lost_step(const char *why, struct berth_failure *failure) {
+static int unreachable(const char* path, const char* call, const char* reason,
+                       struct berth_failure* failure) {
+    return BERTH_FAIL(failure, BERTH_DAEMON_UNREACHABLE, (path, berth_host()),
+                      (BERTH_TEXT("%s: %s", call, reason)), ());
+}
+
+static int lost_step(const char* why, struct berth_failure* failure) {
     return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), (why), ());
 }
 
-/* What listens there has to be root's: nobody else may hand descriptors to slurmstepd, or to a user's command. */
-static int check_listener(int fd, const char *path, struct berth_failure *failure) {
+/* What listens there has to be root's: nobody else may hand descriptors to slurmstepd, or to a user's
+ * command. */
+static int check_listener(int fd, const char* path, struct berth_failure* failure) {
     struct ucred listener = {0};
     socklen_t length = sizeof listener;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &length) < 0)
@@ -58,50 +62,52 @@ static int check_listener(int fd, const char *path, struct berth_failure *failur
     return unreachable(path, "getsockopt SO_PEERCRED", "what listens there does not belong to root", failure);
 }
 
-int berth_connect(const char *path, int patience_ms, struct berth_failure *failure) {
+int berth_connect(const char* path, int patience_ms, struct berth_failure* failure) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) return unreachable(path, "connect", strerror(ENAMETOOLONG), failure);
-    strcpy(address.sun_path, path);
+    if (strlen(path) >= sizeof address.sun_path)
+        return unreachable(path, "connect", strerror(ENAMETOOLONG), failure);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     const int64_t give_up = berth_now_ms() + patience_ms;
     for (;;) {
         BERTH_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0) return unreachable(path, "socket", strerror(errno), failure);
-        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        if (connect(fd, (struct sockaddr*)&address, sizeof address) == 0) {
             if (check_listener(fd, path, failure) < 0) return -1;
-            const int connected = fd;
-            fd = -1;
-            return connected;
+            return berth_take(&fd);
         }
         const int error = errno;
         const bool absent = error == ECONNREFUSED || error == ENOENT || error == EAGAIN;
-        if (!absent || berth_now_ms() >= give_up) return unreachable(path, "connect", strerror(error), failure);
+        if (!absent || berth_now_ms() >= give_up)
+            return unreachable(path, "connect", strerror(error), failure);
         poll(NULL, 0, RETRY_MS);
     }
 }
 
-static bool encode_groups(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const struct berth_groups *groups = *argument;
+static bool encode_groups(pb_ostream_t* stream, const pb_field_t* field, void* const* argument) {
+    const struct berth_groups* groups = *argument;
     for (size_t i = 0; i < groups->count; i++) {
-        if (!pb_encode_tag_for_field(stream, field) || !pb_encode_varint(stream, groups->gids[i])) return false;
+        if (!pb_encode_tag_for_field(stream, field) || !pb_encode_varint(stream, groups->gids[i]))
+            return false;
     }
     return true;
 }
 
-void berth_request_groups(berth_v1_LaunchRequest *launch, const struct berth_groups *groups) {
+void berth_request_groups(berth_v1_LaunchRequest* launch, const struct berth_groups* groups) {
     launch->gids.funcs.encode = encode_groups;
-    launch->gids.arg = (void *)groups;
+    launch->gids.arg = (void*)groups;
 }
 
-int berth_send(int fd, berth_v1_Request *request, struct berth_failure *failure) {
+int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure) {
     static uint8_t bytes[HEADER + MOST_REQUEST];
     request->protocol = berth_v1_Protocol_PROTOCOL_CURRENT;
     snprintf(request->version, sizeof request->version, "%s", BERTH_VERSION);
     pb_ostream_t stream = pb_ostream_from_buffer(bytes + HEADER, MOST_REQUEST);
-    if (!pb_encode(&stream, berth_v1_Request_fields, request)) return lost_step(PB_GET_ERROR(&stream), failure);
+    if (!pb_encode(&stream, berth_v1_Request_fields, request))
+        return lost_step(PB_GET_ERROR(&stream), failure);
     const uint32_t length = htonl((uint32_t)stream.bytes_written);
     memcpy(bytes, &length, HEADER);
     size_t left = HEADER + stream.bytes_written;
-    for (const uint8_t *at = bytes; left > 0;) {
+    for (const uint8_t* at = bytes; left > 0;) {
         const ssize_t sent = send(fd, at, left, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) continue;
         if (sent < 0) return unreachable("its socket", "send", strerror(errno), failure);
@@ -112,12 +118,13 @@ int berth_send(int fd, berth_v1_Request *request, struct berth_failure *failure)
 }
 
 /* What recvmsg(2) brought beside the bytes. More descriptors than expected are closed, not leaked. */
-static void keep_descriptors(struct msghdr *message, struct berth_descriptors *descriptors) {
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
+static void keep_descriptors(struct msghdr* message, struct berth_descriptors* descriptors) {
+    for (struct cmsghdr* header = CMSG_FIRSTHDR(message); header != NULL;
+         header = CMSG_NXTHDR(message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
         const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < count; i++) {
-            int fd;
+            int fd = -1;
             memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
             if (descriptors != NULL && descriptors->count < BERTH_MOST_DESCRIPTORS) {
                 descriptors->fd[descriptors->count++] = fd;
@@ -129,8 +136,8 @@ static void keep_descriptors(struct msghdr *message, struct berth_descriptors *d
 }
 
 /* Reads exactly `length` bytes before `deadline`. */
-static int receive_whole(int fd, uint8_t *bytes, size_t length, int64_t deadline, bool *timed_out,
-                         struct berth_descriptors *descriptors, struct berth_failure *failure) {
+static int receive_whole(int fd, uint8_t* bytes, size_t length, int64_t deadline, bool* timed_out,
+                         struct berth_descriptors* descriptors, struct berth_failure* failure) {
     size_t have = 0;
     while (have < length) {
         const int64_t left = deadline - berth_now_ms();
@@ -158,7 +165,7 @@ static int receive_whole(int fd, uint8_t *bytes, size_t length, int64_t deadline
     return 0;
 }
 
-static int keep_error(const berth_v1_Error *error, struct berth_failure *failure) {
+static int keep_error(const berth_v1_Error* error, struct berth_failure* failure) {
     berth_failure_begin(failure, error->code, error->exit_status);
     berth_failure_say(failure->what, sizeof failure->what, "%s", error->what);
     berth_failure_say(failure->why, sizeof failure->why, "%s", error->why);
@@ -166,15 +173,17 @@ static int keep_error(const berth_v1_Error *error, struct berth_failure *failure
     return -1;
 }
 
-int berth_receive(int fd, int timeout_ms, berth_v1_Reply *reply, struct berth_descriptors *descriptors,
-                  bool *timed_out, struct berth_failure *failure) {
+int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_descriptors* descriptors,
+                  bool* timed_out, struct berth_failure* failure) {
     static uint8_t bytes[MOST_REPLY];
     if (timed_out != NULL) *timed_out = false;
     const int64_t deadline = berth_now_ms() + timeout_ms;
     uint32_t length;
-    if (receive_whole(fd, (uint8_t *)&length, sizeof length, deadline, timed_out, descriptors, failure) < 0) return -1;
+    if (receive_whole(fd, (uint8_t*)&length, sizeof length, deadline, timed_out, descriptors, failure) < 0)
+        return -1;
     length = ntohl(length);
-    if (length > sizeof bytes) return lost_step("berthd announced a longer reply than this client takes", failure);
+    if (length > sizeof bytes)
+        return lost_step("berthd announced a longer reply than this client takes", failure);
     if (receive_whole(fd, bytes, length, deadline, NULL, descriptors, failure) < 0) return -1;
 
     *reply = (berth_v1_Reply)berth_v1_Reply_init_zero;

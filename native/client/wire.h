@@ -18,31 +18,31 @@ struct berth_descriptors {
 
 /* Supplementary groups to be sent with a LaunchRequest. */
 struct berth_groups {
-    const gid_t *gids;
+    const gid_t* gids;
     size_t count;
 };
 
 /* Closes a descriptor and marks it closed; what __attribute__((cleanup)) calls. */
-void berth_close(int *fd);
-void berth_close_descriptors(struct berth_descriptors *descriptors);
+void berth_close(int* fd);
+void berth_close_descriptors(struct berth_descriptors* descriptors);
 
 #define BERTH_FD __attribute__((cleanup(berth_close))) int
 #define BERTH_DESCRIPTORS __attribute__((cleanup(berth_close_descriptors))) struct berth_descriptors
 
-/* Connects to berthd. Tries again for `patience_ms` milliseconds while nobody listens, as while berthd restarts.
- * Returns the descriptor, or -1 with BERTH_DAEMON_UNREACHABLE. */
-int berth_connect(const char *path, int patience_ms, struct berth_failure *failure);
+/* Connects to berthd. Tries again for `patience_ms` milliseconds while nobody listens, as while berthd
+ * restarts. Returns the descriptor, or -1 with BERTH_DAEMON_UNREACHABLE. */
+int berth_connect(const char* path, int patience_ms, struct berth_failure* failure);
 
 /* Makes LaunchRequest.gids be encoded from `groups`, which must outlive the request. */
-void berth_request_groups(berth_v1_LaunchRequest *launch, const struct berth_groups *groups);
+void berth_request_groups(berth_v1_LaunchRequest* launch, const struct berth_groups* groups);
 
 /* Sends one request; fills in protocol and version. 0, or -1 with a failure. */
-int berth_send(int fd, berth_v1_Request *request, struct berth_failure *failure);
+int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure);
 
 /* Waits at most `timeout_ms` for one reply. 0, or -1 with a failure, which may be the one that berthd sent.
  * `*timed_out`, where not NULL, tells that nothing had arrived yet: then the call may be made again. */
-int berth_receive(int fd, int timeout_ms, berth_v1_Reply *reply, struct berth_descriptors *descriptors,
-                  bool *timed_out, struct berth_failure *failure);
+int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_descriptors* descriptors,
+                  bool* timed_out, struct berth_failure* failure);
 
 /* Milliseconds of a clock that never jumps; microseconds. */
 int64_t berth_now_ms(void);

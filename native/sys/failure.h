@@ -5,8 +5,8 @@
 
 namespace berth {
 
-/// Why a system call failed: the call, what it was about, and errno. Every function in native/sys that can fail takes
-/// one as its last parameter and returns a negative number (or an empty Fd) when it filled it in.
+/// Why a system call failed: the call, what it was about, and errno. Every function in native/sys that can
+/// fail takes one as its last parameter and returns a negative number (or an empty Fd) when it filled it in.
 struct Failure {
     int error = 0;
     const char* call = "";

@@ -12,8 +12,8 @@ struct LoopDevice {
 };
 
 /// A read-only loop device on the file, which the kernel frees by itself when its last user is gone
-/// (LO_FLAGS_AUTOCLEAR; LOOP_CONFIGURE, Linux 5.8). `candidate`, where not negative, is the index of a device that
-/// may serve this very file already: then it is shared, and with it the mounted file system's cache.
+/// (LO_FLAGS_AUTOCLEAR; LOOP_CONFIGURE, Linux 5.8). `candidate`, where not negative, is the index of a device
+/// that may serve this very file already: then it is shared, and with it the mounted file system's cache.
 LoopDevice attach_loop(int file, int candidate, Failure& failure);
 
 }  // namespace berth

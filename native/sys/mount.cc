@@ -49,7 +49,8 @@ int filesystem_failure(int context, const char* call, const char* filesystem, Fa
 
 }  // namespace
 
-Fd new_mount(const char* filesystem, const MountParameter* parameters, uint64_t attributes, Failure& failure) {
+Fd new_mount(const char* filesystem, const MountParameter* parameters, uint64_t attributes,
+             Failure& failure) {
     Fd context(static_cast<int>(syscall(SYS_fsopen, filesystem, kFsopenCloexec)));
     if (!context) {
         failure.set("fsopen", filesystem);
@@ -92,7 +93,8 @@ int attach_at(int mount, int target, const char* name, Failure& failure) {
 
 int add_attributes(int mount, uint64_t attributes, bool recursive, const char* name, Failure& failure) {
     const unsigned flags = AT_EMPTY_PATH | (recursive ? kAtRecursive : 0U);
-    if (set_attributes(mount, "", flags, {attributes, 0, 0, 0}) < 0) return failure.set("mount_setattr", name);
+    if (set_attributes(mount, "", flags, {attributes, 0, 0, 0}) < 0)
+        return failure.set("mount_setattr", name);
     return 0;
 }
 
@@ -120,7 +122,8 @@ Fd open_in_root(int root, const char* path, int flags, bool symlinks, Failure& f
 
 int change_root(int new_root, Failure& failure) {
     if (fchdir(new_root) < 0) return failure.set("fchdir", "the container's root");
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one and is let go from there.
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up mounted over the new one and is let go from
+    // there.
     if (syscall(SYS_pivot_root, ".", ".") < 0) return failure.set("pivot_root", "the container's root");
     if (umount2(".", MNT_DETACH) < 0) return failure.set("umount2", "the host's root");
     if (chdir("/") < 0) return failure.set("chdir", "/");

@@ -2,13 +2,13 @@
 
 #include <cstdint>
 
-#include "fd.h"
 #include "failure.h"
+#include "fd.h"
 
 namespace berth {
 
-/// Attributes of a mount, as mount_setattr(2) and fsmount(2) name them (linux/mount.h). Spelt out here because the C
-/// libraries of RHEL 8 and 9 lack some of them.
+/// Attributes of a mount, as mount_setattr(2) and fsmount(2) name them (linux/mount.h). Spelt out here
+/// because the C libraries of RHEL 8 and 9 lack some of them.
 inline constexpr uint64_t kMountReadOnly = 0x1;
 inline constexpr uint64_t kMountNoSuid = 0x2;
 inline constexpr uint64_t kMountNoDev = 0x4;
@@ -19,8 +19,8 @@ struct MountParameter {
     const char* value;
 };
 
-/// fsopen(2), fsconfig(2), fsmount(2): a new, detached mount (Linux 5.2). The kernel's own message about the failure,
-/// where it gives one, becomes the failure's object.
+/// fsopen(2), fsconfig(2), fsmount(2): a new, detached mount (Linux 5.2). The kernel's own message about the
+/// failure, where it gives one, becomes the failure's object.
 Fd new_mount(const char* filesystem, const MountParameter* parameters, uint64_t attributes, Failure& failure);
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path` and all below it (Linux 5.2).
@@ -32,20 +32,24 @@ int attach(int mount, int directory, const char* path, Failure& failure);
 /// move_mount(2) of a detached mount onto an open directory or file.
 int attach_at(int mount, int target, const char* name, Failure& failure);
 
-/// mount_setattr(2): adds attributes, to all mounts below where `recursive` (Linux 5.12). `name` is for the failure.
+/// mount_setattr(2): adds attributes, to all mounts below where `recursive` (Linux 5.12). `name` is for the
+/// failure.
 int add_attributes(int mount, uint64_t attributes, bool recursive, const char* name, Failure& failure);
 
-/// mount_setattr(2) with MS_SLAVE on everything below `path`: mounts made there later still arrive, none go back.
+/// mount_setattr(2) with MS_SLAVE on everything below `path`: mounts made there later still arrive, none go
+/// back.
 int make_slave(const char* path, Failure& failure);
 
-/// mount_setattr(2) with MOUNT_ATTR_IDMAP on a detached mount (Linux 5.12; squashfs since 5.18, erofs since 5.19).
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP on a detached mount (Linux 5.12; squashfs since 5.18, erofs
+/// since 5.19).
 int idmap(int mount, int user_namespace, Failure& failure);
 
-/// openat2(2) inside `root` (RESOLVE_IN_ROOT, no magic links): absolute links stay inside. `symlinks` false refuses
-/// them. Flags as for open(2); O_CLOEXEC is added.
+/// openat2(2) inside `root` (RESOLVE_IN_ROOT, no magic links): absolute links stay inside. `symlinks` false
+/// refuses them. Flags as for open(2); O_CLOEXEC is added.
 Fd open_in_root(int root, const char* path, int flags, bool symlinks, Failure& failure);
 
-/// Makes the mount at `new_root` (an open directory) the root of the mount namespace and lets go of everything else.
+/// Makes the mount at `new_root` (an open directory) the root of the mount namespace and lets go of
+/// everything else.
 int change_root(int new_root, Failure& failure);
 
 }  // namespace berth

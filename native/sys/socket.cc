@@ -36,8 +36,7 @@ int peer_of(int socket, Peer& peer, Failure& failure) {
 
 ssize_t send_descriptors(int socket, const void* bytes, size_t length, const int* descriptors, int count,
                          Failure& failure) {
-    if (count > kMostDescriptors)
-        return failure.set("sendmsg", "too many descriptors", EINVAL);
+    if (count > kMostDescriptors) return failure.set("sendmsg", "too many descriptors", EINVAL);
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)] = {};
     iovec part = {const_cast<void*>(bytes), length};
     msghdr message = {};

@@ -32,11 +32,19 @@ async function mustExec(cluster: Cluster, argv: readonly string[], user: string)
 
 async function runJob(cluster: Cluster): Promise<Map<string, number[]>> {
   const home = '/home/alice';
-  const copies = ['melt.in', 'job.sh'].map((name) => copyFile(join(here, name), join(cluster.layout.home, 'alice', name)));
+  const copies = ['melt.in', 'job.sh'].map((name) =>
+    copyFile(join(here, name), join(cluster.layout.home, 'alice', name)),
+  );
   await Promise.all(copies);
   const results = join(cluster.layout.home, 'alice', 'results');
   say('$ salloc -N2 --image=lammps bash job.sh');
-  say(await mustExec(cluster, ['salloc', '--quiet', '-N2', '--image=lammps', 'bash', 'job.sh', `${home}/results`], 'alice'));
+  say(
+    await mustExec(
+      cluster,
+      ['salloc', '--quiet', '-N2', '--image=lammps', 'bash', 'job.sh', `${home}/results`],
+      'alice',
+    ),
+  );
   const times = new Map<string, number[]>();
   for (const line of (await readFile(results, 'utf8')).trim().split('\n')) {
     const [name = '', microseconds] = line.split('\t');
@@ -46,14 +54,21 @@ async function runJob(cluster: Cluster): Promise<Map<string, number[]>> {
 }
 
 async function main(): Promise<void> {
-  const rootfs = await step('A Debian root file system with LAMMPS and Open MPI', () => debianRootfs('lammps', ['lammps', 'openmpi-bin']));
+  const rootfs = await step('A Debian root file system with LAMMPS and Open MPI', () =>
+    debianRootfs('lammps', ['lammps', 'openmpi-bin']),
+  );
   const base = await mkdtemp(join(tmpdir(), 'berth-demo-'));
   const abort = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { abort.abort(); });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      abort.abort();
+    });
   let cluster: Cluster | undefined;
   try {
     const dir = join(base, 'cluster');
-    const started = await step('A Slurm cluster of two nodes', () => Cluster.up({ dir, nodes: 2, signal: abort.signal }));
+    const started = await step('A Slurm cluster of two nodes', () =>
+      Cluster.up({ dir, nodes: 2, signal: abort.signal }),
+    );
     cluster = started;
     await step('berth import lammps', () => mustExec(started, ['berth', 'import', 'lammps', rootfs.tar], 'root'));
     say(`\n${await mustExec(started, ['berth', 'images'], 'alice')}`);

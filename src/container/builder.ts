@@ -90,7 +90,10 @@ async function converse(
   } finally {
     if (user !== undefined) native.close(user);
   }
-  throw new BerthError('BERTH_BUILD_FAILED', { host: hostname(), why: 'the builder ended before the container was ready' });
+  throw new BerthError('BERTH_BUILD_FAILED', {
+    host: hostname(),
+    why: 'the builder ended before the container was ready',
+  });
 }
 
 /** Root's part in the middle of the build. Returns the user namespace. */
@@ -103,7 +106,11 @@ function mapIds(builder: Builder, specification: Specification, imageMount: numb
   } catch (error) {
     native.close(user);
     if (isNativeError(error) && error.object !== 'MOUNT_ATTR_IDMAP') {
-      throw new BerthError('BERTH_IDENTITY', { uid: specification.message.uid ?? 0, why: error.message }, { cause: error });
+      throw new BerthError(
+        'BERTH_IDENTITY',
+        { uid: specification.message.uid ?? 0, why: error.message },
+        { cause: error },
+      );
     }
     throw error;
   }

@@ -36,7 +36,9 @@ export interface Container extends ContainerRecord {
 }
 
 /** Which launches share a container: same job, same user with the same groups, same image, same view of the host. */
-export function containerKey(record: Pick<ContainerRecord, 'jobId' | 'uid' | 'gid' | 'gids' | 'originMntns' | 'requestedImage'>): string {
+export function containerKey(
+  record: Pick<ContainerRecord, 'jobId' | 'uid' | 'gid' | 'gids' | 'originMntns' | 'requestedImage'>,
+): string {
   const { jobId, uid, gid, gids, originMntns, requestedImage } = record;
   return [jobId, uid, gid, [...gids].sort((a, b) => a - b).join(','), originMntns, requestedImage].join(' ');
 }

@@ -36,7 +36,7 @@ function lines(ids: readonly number[], range: SubordinateRange | undefined): str
   const sorted = [...ids].sort((a, b) => a - b);
   const result: string[] = [];
   let next = 0;
-  for (let i = 0; i < sorted.length; ) {
+  for (let i = 0; i < sorted.length;) {
     const first = sorted[i] ?? 0;
     let count = 1;
     while (sorted[i + count] === first + count) count++;

@@ -40,7 +40,12 @@ const COPIED = ['/etc/resolv.conf', '/etc/hosts'];
  * @param workspace the directory the builder mounts over
  * @throws BerthError BERTH_IDENTITY when the name service does not know the user.
  */
-export async function specify(identity: Identity, config: Config, spoolDir: string, workspace: string): Promise<Specification> {
+export async function specify(
+  identity: Identity,
+  config: Config,
+  spoolDir: string,
+  workspace: string,
+): Promise<Specification> {
   const { uid, gid } = identity;
   const gids = [...new Set([gid, ...identity.gids])];
   const userNamespace = config.container.userns === 'on';

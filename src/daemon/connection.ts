@@ -1,7 +1,15 @@
 import type { Socket } from 'node:net';
 import { BerthError, toErrorMessage, type ErrorMessage } from '../errors/index.js';
 import { native, type PeerCredentials } from '../native/index.js';
-import { decodeRequest, encodeError, encodeReply, frame, FrameReader, REQUEST_LIMIT, type v1 } from '../protocol/index.js';
+import {
+  decodeRequest,
+  encodeError,
+  encodeReply,
+  frame,
+  FrameReader,
+  REQUEST_LIMIT,
+  type v1,
+} from '../protocol/index.js';
 
 /** A plain user's connection that asks nothing is closed after this many milliseconds. */
 const SILENCE_LIMIT = 10_000;
@@ -29,11 +37,19 @@ export class Connection {
   ) {
     this.#fd = descriptorOf(socket);
     this.peer = native.peerCredentials(this.#fd);
-    this.#closed = new Promise((resolve) => socket.once('close', () => { resolve(); }));
-    socket.once('close', () => { native.close(this.peer.pidfd); });
+    this.#closed = new Promise((resolve) =>
+      socket.once('close', () => {
+        resolve();
+      }),
+    );
+    socket.once('close', () => {
+      native.close(this.peer.pidfd);
+    });
     // A client that resets the connection is no event of ours.
     socket.on('error', () => undefined);
-    socket.on('data', (chunk: Buffer) => { this.#receive(chunk); });
+    socket.on('data', (chunk: Buffer) => {
+      this.#receive(chunk);
+    });
     if (this.peer.uid !== 0) socket.setTimeout(SILENCE_LIMIT, () => socket.destroy());
   }
 
@@ -72,7 +88,9 @@ export class Connection {
 
   /** Work that does not hold up the connection's next request. Its failure is the client's to know. */
   run(work: () => Promise<void>): void {
-    work().catch((error: unknown) => { this.#fail(error, undefined); });
+    work().catch((error: unknown) => {
+      this.#fail(error, undefined);
+    });
   }
 
   #receive(chunk: Buffer): void {
@@ -109,7 +127,13 @@ export class Connection {
 /** The descriptor below a net.Socket, which Node keeps to itself. */
 function descriptorOf(socket: Socket): number {
   const handle: unknown = '_handle' in socket ? socket._handle : undefined;
-  if (typeof handle === 'object' && handle !== null && 'fd' in handle && typeof handle.fd === 'number' && handle.fd >= 0) {
+  if (
+    typeof handle === 'object' &&
+    handle !== null &&
+    'fd' in handle &&
+    typeof handle.fd === 'number' &&
+    handle.fd >= 0
+  ) {
     return handle.fd;
   }
   throw new BerthError('BERTH_INTERNAL', { what: 'a connection', why: 'this Node does not tell its descriptor' });

@@ -40,12 +40,27 @@ export class Handlers {
    */
   async handle(request: v1.Request, connection: Connection): Promise<void> {
     if (request.launch) return this.#launch(new v1.LaunchRequest(request.launch), connection);
-    if (request.rankJoined) { this.#rankJoined(new v1.RankJoined(request.rankJoined), connection); return; }
-    if (request.jobEnd) { this.#jobEnd(request.jobEnd.jobId ?? 0, connection); return; }
+    if (request.rankJoined) {
+      this.#rankJoined(new v1.RankJoined(request.rankJoined), connection);
+      return;
+    }
+    if (request.jobEnd) {
+      this.#jobEnd(request.jobEnd.jobId ?? 0, connection);
+      return;
+    }
     if (request.list) return this.#list(request.list.timeline ?? false, connection);
-    if (request.exec) { this.#exec(new v1.ExecRequest(request.exec), connection); return; }
-    if (request.import) { this.#import(new v1.ImportRequest(request.import), connection); return; }
-    if (request.importEnd) { this.parts.imports.end(connection); return; }
+    if (request.exec) {
+      this.#exec(new v1.ExecRequest(request.exec), connection);
+      return;
+    }
+    if (request.import) {
+      this.#import(new v1.ImportRequest(request.import), connection);
+      return;
+    }
+    if (request.importEnd) {
+      this.parts.imports.end(connection);
+      return;
+    }
     if (request.images) return this.#images(connection);
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
   }
@@ -87,7 +102,10 @@ export class Handlers {
     if (purpose !== v1.Purpose.PURPOSE_PREPARE) return order;
     const account = await native.account(order.uid, []);
     if (!account) {
-      throw new BerthError('BERTH_IDENTITY', { uid: order.uid, why: 'the name service of this node does not know the user' });
+      throw new BerthError('BERTH_IDENTITY', {
+        uid: order.uid,
+        why: 'the name service of this node does not know the user',
+      });
     }
     return { ...order, gid: account.gid, gids: account.gids };
   }
@@ -110,7 +128,8 @@ export class Handlers {
 
   #rankJoined(joined: v1.RankJoined, connection: Connection): void {
     const launched = this.#launches.get(connection);
-    if (!launched) throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a rank reports on a connection that launched nothing' });
+    if (!launched)
+      throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a rank reports on a connection that launched nothing' });
     launched.launch.ranks.push(joined);
   }
 
@@ -139,7 +158,17 @@ export class Handlers {
     const { id, jobId, uid, gid, gids, userNamespace, nodeName, requestedImage, home } = container;
     const reply = frame(
       encodeReply({
-        exec: { containerId: id, jobId, uid, gid, gids: gids.slice(0, 1024), userNamespace, nodeName, image: requestedImage, home },
+        exec: {
+          containerId: id,
+          jobId,
+          uid,
+          gid,
+          gids: gids.slice(0, 1024),
+          userNamespace,
+          nodeName,
+          image: requestedImage,
+          home,
+        },
       }),
     );
     // Without a user namespace only root can join; a user's command then goes through srun.
@@ -188,7 +217,8 @@ export class Handlers {
 
   async #imageMessage(image: Awaited<ReturnType<ImageStore['list']>>[number]): Promise<v1.Image.$Properties> {
     const { name, digest, size, created, source, format } = image;
-    const owner = image.owner === 'site' ? 'site' : ((await native.account(image.owner, []))?.name ?? `uid ${image.owner}`);
+    const owner =
+      image.owner === 'site' ? 'site' : ((await native.account(image.owner, []))?.name ?? `uid ${image.owner}`);
     return { name, digest, size: String(size), created, source, format, owner };
   }
 }

@@ -10,7 +10,8 @@ export class ImportSessions {
    * @throws BerthError BERTH_PROTOCOL_FRAME when the connection is importing already.
    */
   begin(connection: Connection): Promise<void> {
-    if (this.#running.has(connection)) throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'one import at a time on a connection' });
+    if (this.#running.has(connection))
+      throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'one import at a time on a connection' });
     return new Promise((resolve, reject) => {
       this.#running.set(connection, resolve);
       void connection.closed.then(() => {

@@ -72,7 +72,10 @@ export class Reconciler {
       }
     } catch (error) {
       // Without Slurm's word nothing is ended. The next job asks again.
-      this.log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'Slurm could not be asked which jobs are on this node');
+      this.log.warn(
+        { reason: error instanceof Error ? error.message : String(error) },
+        'Slurm could not be asked which jobs are on this node',
+      );
     }
   }
 }
@@ -80,5 +83,10 @@ export class Reconciler {
 /** Jobs that Slurm has on the node in any state but ended. */
 async function activeJobs(node: string): Promise<Set<number>> {
   const { stdout } = await run('squeue', ['--noheader', `--nodelist=${node}`, '--format=%A'], { timeout: 30_000 });
-  return new Set(stdout.split('\n').filter((line) => line !== '').map(Number));
+  return new Set(
+    stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number),
+  );
 }

@@ -29,4 +29,3 @@ function check(holds: boolean, field: string): void {
 function isPlainAbsolute(path: string): boolean {
   return path.startsWith('/') && !path.includes('\0') && !path.split('/').some((part) => part === '..' || part === '.');
 }
-

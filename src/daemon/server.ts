@@ -17,16 +17,26 @@ const LISTEN_FD = 3;
  *
  * @throws BerthError BERTH_DAEMON_RUNNING when another berthd has the runtime directory.
  */
-export async function serve(socketPath: string, lockPath: string, handle: Handler, report: Report, log: Logger): Promise<Server> {
+export async function serve(
+  socketPath: string,
+  lockPath: string,
+  handle: Handler,
+  report: Report,
+  log: Logger,
+): Promise<Server> {
   takeLock(lockPath, socketPath);
   const perUser = new Map<number, number>();
-  const server = createServer((socket) => { accept(socket, handle, report, log, perUser); });
+  const server = createServer((socket) => {
+    accept(socket, handle, report, log, perUser);
+  });
   const inherited = inheritedSocket();
   if (inherited === undefined) rmSync(socketPath, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     const options = inherited === undefined ? { path: socketPath, backlog: 4096 } : { fd: inherited };
-    server.listen(options, () => { resolve(); });
+    server.listen(options, () => {
+      resolve();
+    });
   });
   // Everybody may connect: what each may ask is decided by who they are.
   if (inherited === undefined) chmodSync(socketPath, 0o666);
@@ -69,7 +79,10 @@ function accept(socket: Socket, handle: Handler, report: Report, log: Logger, pe
 function takeLock(lockPath: string, socket: string): void {
   const fd = openSync(lockPath, 'w', 0o600);
   if (!native.lock(fd)) {
-    throw new BerthError('BERTH_DAEMON_RUNNING', { socket, why: `${lockPath} is locked by a process on ${hostname()}` });
+    throw new BerthError('BERTH_DAEMON_RUNNING', {
+      socket,
+      why: `${lockPath} is locked by a process on ${hostname()}`,
+    });
   }
 }
 

@@ -81,7 +81,9 @@ export function toErrorMessage(thrown: unknown): ErrorMessage {
 
 /** The lines a terminal shows, without a trailing newline. */
 export function formatError(error: ErrorMessage): string {
-  return [`berth: ${error.code}: ${error.what}`, `berth:   why: ${error.why}`, `berth:   hint: ${error.hint}`].join('\n');
+  return [`berth: ${error.code}: ${error.what}`, `berth:   why: ${error.why}`, `berth:   hint: ${error.hint}`].join(
+    '\n',
+  );
 }
 
 function fill(template: string, parameters: Readonly<Record<string, string | number>>): string {
@@ -93,5 +95,5 @@ function fill(template: string, parameters: Readonly<Record<string, string | num
 
 /** Names from users and images reach administrators' terminals and logs: no control characters in them. */
 function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

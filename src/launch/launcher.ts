@@ -1,5 +1,13 @@
 import type { Config } from '../config/index.js';
-import { build, containerKey, type Registry, remember, specify, type Container, type Specification } from '../container/index.js';
+import {
+  build,
+  containerKey,
+  type Registry,
+  remember,
+  specify,
+  type Container,
+  type Specification,
+} from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
@@ -67,7 +75,13 @@ export class Launcher {
     this.#stepMntns = this.#mountNamespaceOf(caller, order);
     if (!this.#ranksElsewhere) return this.launch(order, caller);
     const timeline = new Timeline();
-    const ready = this.registry.all().find((container) => containerKey(container) === containerKey({ ...order, originMntns: container.originMntns, requestedImage: order.image }));
+    const ready = this.registry
+      .all()
+      .find(
+        (container) =>
+          containerKey(container) ===
+          containerKey({ ...order, originMntns: container.originMntns, requestedImage: order.image }),
+      );
     return ready && this.#launched(ready, order, timeline, false);
   }
 
@@ -79,7 +93,9 @@ export class Launcher {
   async launchRank(order: LaunchOrder, caller: Caller): Promise<Launched> {
     if (this.#stepMntns !== undefined) {
       this.#ranksElsewhere = this.#mountNamespaceOf(caller, order) !== this.#stepMntns;
-      const early = this.#ranksElsewhere && this.registry.byKey(containerKey({ ...order, originMntns: this.#stepMntns, requestedImage: order.image }));
+      const early =
+        this.#ranksElsewhere &&
+        this.registry.byKey(containerKey({ ...order, originMntns: this.#stepMntns, requestedImage: order.image }));
       if (early) this.registry.end(early);
     }
     return this.launch(order, caller);
@@ -117,7 +133,13 @@ export class Launcher {
   }
 
   /** Builds, and has everybody who asks for the same meanwhile wait for it. */
-  async #start(key: string, order: LaunchOrder, caller: Caller, originMntns: number, timeline: Timeline): Promise<Container> {
+  async #start(
+    key: string,
+    order: LaunchOrder,
+    caller: Caller,
+    originMntns: number,
+    timeline: Timeline,
+  ): Promise<Container> {
     const work = async (): Promise<Container> => {
       const container = await this.#build(order, caller, originMntns, timeline);
       if (!started.ended) return container;
@@ -168,7 +190,9 @@ export class Launcher {
     const image = await this.#mount(record, timeline);
     try {
       const specification = await specifying;
-      return await timeline.measure('build', () => this.#run(order, record, specification, image, caller, originMntns, timeline));
+      return await timeline.measure('build', () =>
+        this.#run(order, record, specification, image, caller, originMntns, timeline),
+      );
     } finally {
       native.close(image);
     }

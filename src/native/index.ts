@@ -22,9 +22,11 @@ export const native: typeof Native = load();
 
 /** The builder executable that belongs to this addon. */
 export const builderExecutable: string =
-  [join(here, '..', 'bin', 'berth-builder'), join(here, 'berth-builder'), join(here, '..', '..', 'build', 'bin', 'berth-builder')].find(
-    (place) => existsSync(place),
-  ) ?? join(here, 'berth-builder');
+  [
+    join(here, '..', 'bin', 'berth-builder'),
+    join(here, 'berth-builder'),
+    join(here, '..', '..', 'build', 'bin', 'berth-builder'),
+  ].find((place) => existsSync(place)) ?? join(here, 'berth-builder');
 
 /** Is this an error of the addon, and of this errno where one is given? */
 export function isNativeError(error: unknown, code?: string): error is Native.NativeError {

@@ -57,8 +57,10 @@ async function importImage({ operands: [name = '', text = ''], flag, socket, ter
     const view = imageView(image);
     terminal.print(`imported ${view.name}  ${view.digest}`);
     terminal.print(terminal.dim(`${filter.entries} entries, ${size(view.size)} in the store, ${seconds} s`));
-    if (filter.devices > 0)
-      terminal.warn(`berth: ${filter.devices} device nodes were left out: containers have a /dev of their own`);
+    if (filter.devices > 0) {
+      const nodes = filter.devices === 1 ? '1 device node was' : `${filter.devices} device nodes were`;
+      terminal.warn(`berth: ${nodes} left out: containers have a /dev of their own`);
+    }
     return 0;
   } finally {
     source.stop();
