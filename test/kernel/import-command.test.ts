@@ -1,4 +1,5 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -9,12 +10,14 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ImageStore } from '../../src/image/index.js';
 import { serveImports } from './import-server.js';
@@ -63,6 +66,7 @@ describe('berth import reads', () => {
   ];
 
   it('a directory', async () => {
+    execFileSync('setfattr', ['-n', 'user.note', '-v', 'kept', join(rootfs, 'usr/bin/tool')]);
     const { status, stdout } = await berth(['import', 'img', rootfs]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/^imported img:latest {2}sha256:[0-9a-f]{64}\n8 entries, 4\.1 kB in the store, [\d.]+ s\n$/);
@@ -106,7 +110,7 @@ describe('berth import reads', () => {
     execFileSync('python3', ['-c', `import socket; socket.socket(socket.AF_UNIX).bind('${rootfs}/etc/socket')`]);
     const { status, stderr } = await berth(['import', 'img', rootfs]);
     expect(status).toBe(0);
-    expect(stderr).toBe('berth: 1 device nodes were left out: containers have a /dev of their own\n');
+    expect(stderr).toBe('berth: 1 device node was left out: containers have a /dev of their own\n');
     expect(imageContent()).toEqual(whole);
   });
 
@@ -175,6 +179,24 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
     expect(stderr).toContain('why: tar2sqfs: etc/os-release: File exists');
     expect(await nothingStored()).toBe(true);
   });
+
+  it.each(['plain', 'compressed'])(
+    "berthd's converter does, while more of a %s archive is still to come from standard input",
+    async (how) => {
+      const client = spawn(process.execPath, commandLine(['import', 'img', '-']), {
+        stdio: ['pipe', 'ignore', 'pipe'],
+      });
+      clientPid = client.pid ?? 0;
+      let stderr = '';
+      client.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+      client.stdin.on('error', () => undefined);
+      client.stdin.write(how === 'plain' ? unending() : gzipSync(unending()));
+      const [status] = (await once(client, 'exit')) as [number];
+      expect(stderr).toContain('berth:   why: tar2sqfs: etc: File exists\n');
+      expect(status).toBe(6);
+      expect(await nothingStored()).toBe(true);
+    },
+  );
 
   it.each(['SIGINT', 'SIGKILL'] as const)('it is ended by %s while it waits for the archive', async (signal) => {
     const client = spawn(process.execPath, commandLine(['import', 'img', '-']), {
@@ -265,6 +287,16 @@ function archive(compressor?: string): Buffer {
     '.',
     ...(compressor ? [`--use-compress-program=${compressor}`] : []),
   ]);
+}
+
+/** The beginning of an archive that cannot be converted: one directory twice, then a file with much more to come. */
+function unending(): Buffer {
+  const twice = execFileSync('tar', ['-C', rootfs, '-cf', '-', '--no-recursion', 'etc', 'etc']).subarray(0, 1024);
+  const large = join(directory, 'large');
+  writeFileSync(large, '');
+  truncateSync(large, 100_000_000);
+  const file = spawnSync('sh', ['-c', `tar -C ${directory} -cf - large | head -c 512`]).stdout;
+  return Buffer.concat([twice, file, randomBytes(1024 * 1024)]);
 }
 
 function damaged(): Buffer {

@@ -1,8 +1,7 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -14,12 +13,11 @@ import {
   writeFileSync,
   readlinkSync,
 } from 'node:fs';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ImageStore, type ImageRecord } from '../../src/image/index.js';
+import { contentOf, findConverter, isRunning, makeFifo, noise, sha256sum } from './import-tools.js';
 
 // Root, tar2sqfs and util-linux's real setpriv and unshare.
 
@@ -86,7 +84,13 @@ describe('an import', () => {
     expect([owned.uid, owned.gid]).toEqual([1000, 1001]);
     expect(statSync(join(unpacked, 'usr/bin/again')).ino).toBe(statSync(join(unpacked, 'usr/bin/tool')).ino);
     expect(
-      execFileSync('getfattr', ['--only-values', '-n', 'user.note', join(unpacked, 'usr/bin/tool')]).toString(),
+      execFileSync('getfattr', [
+        '--absolute-names',
+        '--only-values',
+        '-n',
+        'user.note',
+        join(unpacked, 'usr/bin/tool'),
+      ]).toString(),
     ).toBe('kept');
     expect(statSync(join(unpacked, 'sparse')).size).toBe(200_000_000);
     chmodSync(rootfs, 0o755);
@@ -159,7 +163,7 @@ describe('a failed import leaves the store as it was', () => {
       code: 'BERTH_IMPORT_FAILED',
       why: expect.stringMatching(why) as string,
     });
-    expect(everything()).toEqual([]);
+    expect(contentOf(storePath())).toEqual([]);
   });
 
   it('when the client goes away before it has said that the archive is whole', async () => {
@@ -172,28 +176,28 @@ describe('a failed import leaves the store as it was', () => {
       code: 'BERTH_IMPORT_FAILED',
       why: 'the client gave up: it closed the connection',
     });
-    expect(everything()).toEqual([]);
+    expect(contentOf(storePath())).toEqual([]);
   });
 
   it('when the client goes away while the archive has not ended, and the converter goes with it', async () => {
     const store = await openStore();
-    const { archive, writer } = fifo();
+    const { archive, writer } = makeFifo(directory);
     let leave: (error: Error) => void = () => undefined;
     const complete = new Promise<void>((_, reject) => {
       leave = reject;
     });
     const done = store.importTar({ name: 'bad', owner: 'site', source: 'a test', complete }, archive);
-    const converter = await findConverter();
+    const converter = await findConverter(directory);
     leave(new Error('interrupted'));
     await expect(done).rejects.toMatchObject({ why: 'the client gave up: interrupted' });
     expect(isRunning(converter)).toBe(false);
     closeSync(writer);
-    expect(everything()).toEqual([]);
+    expect(contentOf(storePath())).toEqual([]);
   });
 
   it('when the converter is killed', async () => {
     const store = await openStore();
-    const { archive, writer } = fifo();
+    const { archive, writer } = makeFifo(directory);
     const done = store.importTar(
       { name: 'bad', owner: 'site', source: 'a test', complete: Promise.resolve() },
       archive,
@@ -202,10 +206,10 @@ describe('a failed import leaves the store as it was', () => {
       code: 'BERTH_IMPORT_FAILED',
       why: expect.stringContaining('ended from outside') as string,
     });
-    process.kill(await findConverter(), 'SIGKILL');
+    process.kill(await findConverter(directory), 'SIGKILL');
     await failure;
     closeSync(writer);
-    expect(everything()).toEqual([]);
+    expect(contentOf(storePath())).toEqual([]);
   });
 
   it('when the store is full', async () => {
@@ -218,7 +222,7 @@ describe('a failed import leaves the store as it was', () => {
         code: 'BERTH_STORE_FULL',
         what: `the image store ${full} is full`,
       });
-      expect(everything(full)).toEqual([]);
+      expect(contentOf(full)).toEqual([]);
     } finally {
       execFileSync('umount', [full]);
     }
@@ -226,9 +230,9 @@ describe('a failed import leaves the store as it was', () => {
 });
 
 describe('the converter', () => {
-  it('is nobody, without capabilities, alone in its process and network namespaces, and cannot gain any', async () => {
+  it('is a user of its own, without capabilities, alone in its process and network namespaces, and cannot gain any', async () => {
     const store = await openStore();
-    const { archive, writer } = fifo();
+    const { archive, writer } = makeFifo(directory);
     const done = store.importTar(
       { name: 'bad', owner: 'site', source: 'a test', complete: Promise.resolve() },
       archive,
@@ -236,7 +240,7 @@ describe('the converter', () => {
     const ended = expect(done).rejects.toMatchObject({
       why: expect.stringContaining('empty root directory') as string,
     });
-    const pid = await findConverter();
+    const pid = await findConverter(directory);
     const status = new Map(
       readFileSync(`/proc/${pid}/status`, 'utf8')
         .split('\n')
@@ -246,36 +250,14 @@ describe('the converter', () => {
       (status.get(key) ?? '').trim(),
     );
     const none = '0000000000000000';
-    const nobody = '65534\t65534\t65534\t65534';
-    expect(values).toEqual([nobody, nobody, '', none, none, none, none, none, '1']);
+    const own = '65520\t65520\t65520\t65520';
+    expect(values).toEqual([own, own, '', none, none, none, none, none, '1']);
     expect(status.get('NSpid')).toMatch(/\t1$/);
     for (const kind of ['pid', 'net', 'ipc', 'mnt']) {
       expect(readlinkSync(`/proc/${pid}/ns/${kind}`)).not.toBe(readlinkSync(`/proc/self/ns/${kind}`));
     }
     closeSync(writer);
     await ended;
-  });
-
-  it('dies with the daemon, whose successor removes what is left', async () => {
-    const { archive, writer } = fifo();
-    const path = storePath();
-    const script = `
-      import { ImageStore } from '${join(import.meta.dirname, '../../src/image/index.ts')}';
-      const store = await ImageStore.open({ path: ${JSON.stringify(path)}, compressionLevel: 9 });
-      await store.importTar({ name: 'bad', owner: 'site', source: 'a test', complete: new Promise(() => {}) }, 3);`;
-    const tsx = join(import.meta.dirname, '../../node_modules/tsx/dist/loader.mjs');
-    const daemon = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', script], {
-      stdio: ['ignore', 'inherit', 'inherit', archive],
-    });
-    const converter = await findConverter();
-    closeSync(archive);
-    await kill(daemon);
-    await expect.poll(() => isRunning(converter)).toBe(false);
-    expect(leftovers()).toHaveLength(1);
-    const store = await openStore();
-    expect(await store.recover()).toBe(1);
-    expect(everything()).toEqual([]);
-    closeSync(writer);
   });
 });
 
@@ -300,12 +282,6 @@ function imageFile({ digest }: ImageRecord): string {
   return join(storePath(), 'images', 'sha256', `${digest.slice('sha256:'.length)}.squashfs`);
 }
 
-/** Everything in the store that is not one of its own directories. */
-function everything(path = storePath()): string[] {
-  const own = ['images', 'images/sha256', 'refs', 'refs/site', 'tmp'];
-  return (readdirSync(path, { recursive: true }) as string[]).filter((entry) => !own.includes(entry));
-}
-
 function leftovers(): string[] {
   return readdirSync(join(storePath(), 'tmp'));
 }
@@ -324,68 +300,6 @@ function cut(path: string, bytes: number): string {
 function save(name: string, content: Buffer): string {
   writeFileSync(join(directory, name), content);
   return join(directory, name);
-}
-
-/** Bytes that do not compress. */
-function noise(length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  let state = 1;
-  for (let i = 0; i < length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bytes[i] = state >>> 24;
-  }
-  return bytes;
-}
-
-/** An archive that has not ended, and never says so until its writer is closed. */
-function fifo(): { archive: number; writer: number } {
-  const path = join(directory, 'fifo');
-  execFileSync('mkfifo', [path]);
-  const both = openSync(path, 'r+');
-  const archive = openSync(path, 'r');
-  const writer = openSync(path, 'w');
-  closeSync(both);
-  return { archive, writer };
-}
-
-/** The pid of the tar2sqfs that works in this test's store. */
-async function findConverter(): Promise<number> {
-  const deadline = Date.now() + 10_000;
-  while (Date.now() < deadline) {
-    for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-      if (isOurConverter(pid)) return Number(pid);
-    }
-    await sleep(10);
-  }
-  throw new Error('no converter was started');
-}
-
-function isOurConverter(pid: string): boolean {
-  try {
-    return (
-      readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tar2sqfs\n' &&
-      readlinkSync(`/proc/${pid}/cwd`).startsWith(directory)
-    );
-  } catch {
-    return false;
-  }
-}
-
-/** A zombie that nobody has waited for is not running. */
-function isRunning(pid: number): boolean {
-  if (!existsSync(`/proc/${pid}/stat`)) return false;
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
-}
-
-function sha256sum(path: string): string {
-  return execFileSync('sha256sum', [path]).toString().slice(0, 64);
 }
 
 function unsquash(path: string): string[] {
