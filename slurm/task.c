@@ -118,8 +118,7 @@ static void report_joined(spank_t spank) {
     spank_get_item(spank, S_TASK_GLOBAL_ID, &request.body.rank_joined.rank);
     request.body.rank_joined.wait_us = task.wait_us;
     request.body.rank_joined.join_us = task.join_us;
-    struct berth_failure ignored;
-    berth_send(task.connection, &request, &ignored);
+    berth_send_unless_full(task.connection, &request);
 }
 
 int task_init(spank_t spank) {

@@ -97,7 +97,9 @@ void berth_request_groups(berth_v1_LaunchRequest* launch, const struct berth_gro
     launch->gids.arg = (void*)groups;
 }
 
-int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure) {
+/* The frame of a request, in a buffer that the next call uses again. The length, or -1 with a failure. */
+static ssize_t frame_request(berth_v1_Request* request, const uint8_t** frame,
+                             struct berth_failure* failure) {
     static uint8_t bytes[HEADER + MOST_REQUEST];
     request->protocol = berth_v1_Protocol_PROTOCOL_CURRENT;
     snprintf(request->version, sizeof request->version, "%s", BERTH_VERSION);
@@ -106,13 +108,27 @@ int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure)
         return lost_step(PB_GET_ERROR(&stream), failure);
     const uint32_t length = htonl((uint32_t)stream.bytes_written);
     memcpy(bytes, &length, HEADER);
-    size_t left = HEADER + stream.bytes_written;
-    for (const uint8_t* at = bytes; left > 0;) {
-        const ssize_t sent = send(fd, at, left, MSG_NOSIGNAL);
+    *frame = bytes;
+    return (ssize_t)(HEADER + stream.bytes_written);
+}
+
+void berth_send_unless_full(int fd, berth_v1_Request* request) {
+    struct berth_failure ignored;
+    const uint8_t* bytes;
+    const ssize_t length = frame_request(request, &bytes, &ignored);
+    if (length > 0) (void)!send(fd, bytes, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure) {
+    const uint8_t* at;
+    ssize_t left = frame_request(request, &at, failure);
+    if (left < 0) return -1;
+    while (left > 0) {
+        const ssize_t sent = send(fd, at, (size_t)left, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) continue;
         if (sent < 0) return unreachable("its socket", "send", strerror(errno), failure);
         at += sent;
-        left -= (size_t)sent;
+        left -= sent;
     }
     return 0;
 }
@@ -178,7 +194,7 @@ int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_de
     static uint8_t bytes[MOST_REPLY];
     if (timed_out != NULL) *timed_out = false;
     const int64_t deadline = berth_now_ms() + timeout_ms;
-    uint32_t length;
+    uint32_t length = 0;
     if (receive_whole(fd, (uint8_t*)&length, sizeof length, deadline, timed_out, descriptors, failure) < 0)
         return -1;
     length = ntohl(length);

@@ -24,6 +24,12 @@ struct berth_groups {
 
 /* Closes a descriptor and marks it closed; what __attribute__((cleanup)) calls. */
 void berth_close(int* fd);
+/* Hands a descriptor on: the variable no longer closes it. */
+static inline int berth_take(int* fd) {
+    const int taken = *fd;
+    *fd = -1;
+    return taken;
+}
 void berth_close_descriptors(struct berth_descriptors* descriptors);
 
 #define BERTH_FD __attribute__((cleanup(berth_close))) int
@@ -38,6 +44,10 @@ void berth_request_groups(berth_v1_LaunchRequest* launch, const struct berth_gro
 
 /* Sends one request; fills in protocol and version. 0, or -1 with a failure. */
 int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure);
+
+/* Sends a small request that is not answered, or drops it when berthd does not keep up: nobody may have to
+ * wait for a daemon that hangs. */
+void berth_send_unless_full(int fd, berth_v1_Request* request);
 
 /* Waits at most `timeout_ms` for one reply. 0, or -1 with a failure, which may be the one that berthd sent.
  * `*timed_out`, where not NULL, tells that nothing had arrived yet: then the call may be made again. */
