@@ -19,6 +19,10 @@ static struct {
     bool entered;
     uint32_t wait_us;
     uint32_t join_us;
+    /* Why this rank cannot run; shared by all ranks of the node? */
+    bool failed;
+    bool shared;
+    struct berth_failure failure;
 } task = {.connection = -1};
 
 static int local_rank(spank_t spank) {
@@ -26,14 +30,26 @@ static int local_rank(spank_t spank) {
     return spank_get_item(spank, S_TASK_ID, &rank) == ESPANK_SUCCESS ? rank : 0;
 }
 
-/* One rank of a node speaks for those that share its failure. */
-static int report(spank_t spank, const struct berth_failure* failure, bool shared) {
-    if (!shared || local_rank(spank) == 0) {
-        slurm_error("berth: %s: %s", failure->code, failure->what);
+/* Keeps a failure for task_init. */
+static int fail(const struct berth_failure* failure, bool shared) {
+    task.failed = true;
+    task.shared = shared;
+    task.failure = *failure;
+    return 0;
+}
+
+/* The rank ends here, with status 1, as if its program had: so Slurm adds no lines of its own for each rank
+ * to those that tell the user what to do, and the program cannot start outside the container even where an
+ * administrator made this plugin `optional`. One rank of a node speaks for those that share its failure. */
+static _Noreturn void give_up(spank_t spank) {
+    const struct berth_failure* failure = &task.failure;
+    const int rank = local_rank(spank);
+    if (rank == 0 || !task.shared) slurm_error("berth: %s: %s", failure->code, failure->what);
+    if (rank == 0) {
         slurm_error("berth:   why: %s", failure->why);
         slurm_error("berth:   hint: %s", failure->hint);
     }
-    return -1;
+    _exit(1);
 }
 
 /* Asks until `deadline`: a daemon that is killed over a request comes back and is asked again. */
@@ -77,10 +93,9 @@ static int enter(spank_t spank) {
     char cwd[4096];
     const char* directory = getcwd(cwd, sizeof cwd);
     bool cwd_missing = false;
-    if (berth_enter(&task.namespaces, directory, &cwd_missing, &failure) < 0)
-        return report(spank, &failure, false);
+    if (berth_enter(&task.namespaces, directory, &cwd_missing, &failure) < 0) return fail(&failure, false);
     berth_close_descriptors(&task.namespaces);
-    if (berth_drop_bounding_set(&failure) < 0) return report(spank, &failure, false);
+    if (berth_drop_bounding_set(&failure) < 0) return fail(&failure, false);
     if (cwd_missing && local_rank(spank) == 0)
         slurm_error("berth: the container has no directory %s (or you may not enter it): starting in /",
                     directory != NULL ? directory : "like the current one");
@@ -95,7 +110,7 @@ int task_init_privileged(spank_t spank) {
      * slurmstepd is not: then what it was given was built around other directories. */
     const uint32_t origin = early.failed ? early.step_mntns : early.reply.origin_mntns;
     const bool inherited = early.known && own_mount_namespace() == origin;
-    if (inherited && early.failed) return report(spank, &early.failure, true);
+    if (inherited && early.failed) return fail(&early.failure, true);
     if (inherited) {
         task.namespaces = early.namespaces;
         early.namespaces.count = 0;
@@ -103,7 +118,7 @@ int task_init_privileged(spank_t spank) {
         task.reply = early.reply;
     } else {
         struct berth_failure failure;
-        if (ask(spank, &failure) < 0) return report(spank, &failure, false);
+        if (ask(spank, &failure) < 0) return fail(&failure, false);
     }
     task.wait_us = (uint32_t)(berth_now_us() - start);
     /* Without a user namespace only root may join; with one, only the user is to. */
@@ -123,9 +138,10 @@ static void report_joined(spank_t spank) {
 
 int task_init(spank_t spank) {
     const int64_t start = berth_now_us();
-    if (!task.entered && enter(spank) < 0) return -1;
+    if (!task.failed && !task.entered) enter(spank);
     struct berth_failure failure;
-    if (berth_drop_privileges(&failure) < 0) return report(spank, &failure, false);
+    if (!task.failed && berth_drop_privileges(&failure) < 0) fail(&failure, false);
+    if (task.failed) give_up(spank);
     spank_setenv(spank, "BERTH_CONTAINER", task.reply.container_id, 1);
     spank_setenv(spank, "BERTH_IMAGE", task.reply.image, 1);
     spank_setenv(spank, "BERTH_IMAGE_DIGEST", task.reply.digest, 1);

@@ -34,11 +34,15 @@ Napi::Error to_error(Napi::Env env, const Failure& failure) {
     return error;
 }
 
-int integer(const Napi::CallbackInfo& info, size_t index) {
-    const Napi::Value value = info[index];
-    if (!value.IsNumber())
-        throw Napi::TypeError::New(info.Env(), "argument " + std::to_string(index) + " is not a number");
+int integer(const Napi::Value& value, const std::string& what) {
+    // Int32Value() alone would make descriptor 0 of NaN and of 2^32.
+    if (!value.IsNumber() || value.As<Napi::Number>().DoubleValue() != value.As<Napi::Number>().Int32Value())
+        throw Napi::TypeError::New(value.Env(), what + " is not a 32-bit number");
     return value.As<Napi::Number>().Int32Value();
+}
+
+int integer(const Napi::CallbackInfo& info, size_t index) {
+    return integer(info[index], "argument " + std::to_string(index));
 }
 
 std::string text(const Napi::CallbackInfo& info, size_t index) {

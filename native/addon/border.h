@@ -55,6 +55,7 @@ class Task : public Napi::AsyncWorker {
 
 /// The argument as a descriptor, pid or other 32-bit number; throws a TypeError otherwise.
 int integer(const Napi::CallbackInfo& info, size_t index);
+int integer(const Napi::Value& value, const std::string& what);
 std::string text(const Napi::CallbackInfo& info, size_t index);
 
 void export_mounts(Napi::Env env, Napi::Object exports);

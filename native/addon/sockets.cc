@@ -26,8 +26,7 @@ Napi::Value send_descriptors_binding(const Napi::CallbackInfo& info) {
     const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
     const Napi::Array list = info[2].As<Napi::Array>();
     std::vector<int> descriptors;
-    for (uint32_t i = 0; i < list.Length(); i++)
-        descriptors.push_back(list.Get(i).As<Napi::Number>().Int32Value());
+    for (uint32_t i = 0; i < list.Length(); i++) descriptors.push_back(integer(list.Get(i), "a descriptor"));
     Failure failure;
     const ssize_t sent = send_descriptors(socket, bytes.Data(), bytes.ByteLength(), descriptors.data(),
                                           static_cast<int>(descriptors.size()), failure);

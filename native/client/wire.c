@@ -114,13 +114,13 @@ static ssize_t frame_request(berth_v1_Request* request, const uint8_t** frame,
 
 void berth_send_unless_full(int fd, berth_v1_Request* request) {
     struct berth_failure ignored;
-    const uint8_t* bytes;
+    const uint8_t* bytes = NULL;
     const ssize_t length = frame_request(request, &bytes, &ignored);
     if (length > 0) (void)!send(fd, bytes, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure) {
-    const uint8_t* at;
+    const uint8_t* at = NULL;
     ssize_t left = frame_request(request, &at, failure);
     if (left < 0) return -1;
     while (left > 0) {

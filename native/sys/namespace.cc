@@ -36,6 +36,11 @@ Fd open_process(pid_t pid, int pidfd, Failure& failure) {
     return directory;
 }
 
+/// There is no such file, or what should be its directory is none.
+bool is_absence(int error) {
+    return error == ENOENT || error == ENOTDIR;
+}
+
 int write_whole(int directory, const char* name, const char* text, Failure& failure) {
     Fd file(openat(directory, name, O_WRONLY | O_CLOEXEC));
     if (!file) return failure.set("open", name);
@@ -85,9 +90,9 @@ int pin(int ns, const char* path, Failure& failure) {
 }
 
 int unpin(const char* path, Failure& failure) {
-    if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+    if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && !is_absence(errno))
         return failure.set("umount2", path);
-    if (::unlink(path) < 0 && errno != ENOENT) return failure.set("unlink", path);
+    if (::unlink(path) < 0 && !is_absence(errno)) return failure.set("unlink", path);
     return 0;
 }
 
@@ -95,7 +100,7 @@ Fd open_pin(const char* path, bool& is_pin, Failure& failure) {
     is_pin = false;
     Fd file(open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!file) {
-        if (errno == ENOENT) return Fd();
+        if (is_absence(errno) || errno == ELOOP) return Fd();
         failure.set("open", path);
         return Fd();
     }

@@ -24,6 +24,7 @@ export interface Namespaces {
  * @param imageMount the detached image mount; stays the caller's
  * @param caller a pidfd of the process whose mount namespace is the starting point; stays the caller's
  * @param timeout in milliseconds
+ * @param executable the builder
  * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
  */
 export async function build(
@@ -32,8 +33,9 @@ export async function build(
   caller: number,
   timeout: number,
   keep: (namespaces: Namespaces) => void,
+  executable = builderExecutable,
 ): Promise<void> {
-  const builder = native.spawnBuilder(builderExecutable, imageMount, caller);
+  const builder = native.spawnBuilder(executable, imageMount, caller);
   const socket = new Socket({ fd: builder.socket, readable: true, writable: true });
   const state = { late: false };
   const timer = setTimeout(() => {

@@ -200,8 +200,8 @@ export class Handlers {
   #import(request: v1.ImportRequest, connection: Connection): void {
     const owner = importScope(connection.peer, this.parts.config.store.import);
     connection.stayOpen();
-    const archive = takeArchive(connection, request.sourceFd);
     const complete = this.parts.imports.begin(connection);
+    const archive = takeArchive(connection, request.sourceFd);
     const { name, source } = request;
     connection.run(async () => {
       const image = await this.parts.store.importTar({ name, owner, source, complete }, archive);
