@@ -36,7 +36,7 @@ static int print_failure(const struct berth_failure* failure, int status) {
 
 static int usage(const char* what, const char* why) {
     struct berth_failure failure;
-    BERTH_FAIL(&failure, BERTH_USAGE, (what), (why), ("exec"));
+    BERTH_FAIL(&failure, BERTH_USAGE, (what), (why), ("berth exec"));
     return print_failure(&failure, STATUS_BERTH_FAILED);
 }
 

@@ -100,5 +100,5 @@ function refused(
 }
 
 export function usage(what: string, why: string, command = 'COMMAND'): BerthError {
-  return new BerthError('BERTH_USAGE', { what, why, command });
+  return new BerthError('BERTH_USAGE', { what, why, command: `berth ${command}` });
 }

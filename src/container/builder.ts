@@ -9,8 +9,11 @@ import type { Specification } from './specification.js';
 /** Longest event of the builder, in bytes. */
 const EVENT_LIMIT = 8 * 1024;
 
-/** How long a builder that was killed may take to be gone, in milliseconds, before it is left to a later look. */
-const REAP_DELAYS = [1, 5, 20, 100, 500, 2000];
+/**
+ * When to look whether an ended builder can be reaped, in milliseconds from one look to the next; the last is for one
+ * that a hanging file system keeps from dying.
+ */
+const REAP_DELAYS = [1, 5, 20, 100, 500, 2000, 60_000];
 
 /** What {@link build} hands on, still open: the caller pins it and closes it. */
 export interface Namespaces {
@@ -41,6 +44,8 @@ export async function build(
   const timer = setTimeout(() => {
     state.late = true;
     native.signal(builder.pidfd, 9);
+    // A builder that waits for a file system may not die of it: the launch does not wait for that.
+    socket.destroy();
   }, timeout);
   try {
     await converse(socket, builder, specification, imageMount, keep);
@@ -73,9 +78,9 @@ async function converse(
             user = mapIds(builder, specification, imageMount);
             break;
           case v1.BuildEvent.Kind.KIND_BUILT: {
-            const mount = native.openNamespace(builder.pid, builder.pidfd, 'mnt');
-            keep({ mount, user });
+            const namespaces = { mount: native.openNamespace(builder.pid, builder.pidfd, 'mnt'), user };
             user = undefined;
+            keep(namespaces);
             socket.end('.');
             return;
           }
@@ -147,9 +152,9 @@ function timedOut(timeout: number): BerthError {
 
 /** Takes the ended child off the process table. It ends by itself: our end of its socket is closed. */
 async function reap(builder: Builder): Promise<void> {
-  for (const delay of REAP_DELAYS) {
-    if (native.reap(builder.pidfd)) break;
-    await new Promise((resolve) => setTimeout(resolve, delay));
+  for (let look = 0; !native.reap(builder.pidfd); look++) {
+    const delay = REAP_DELAYS[Math.min(look, REAP_DELAYS.length - 1)] ?? 0;
+    await new Promise((resolve) => setTimeout(resolve, delay).unref());
     if (delay >= 100) native.signal(builder.pidfd, 9);
   }
   native.close(builder.pidfd);

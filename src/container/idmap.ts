@@ -15,9 +15,10 @@ const MOST_BYTES = 4095;
  * The id map of a namespace in which the given ids are themselves, and every other id an image uses is one of the
  * user's subordinate ids, so that image files show their true owners.
  *
- * Image id `i` is always `start + i`, whatever the identity ids are. Where there is no room for everything (a user in
- * hundreds of groups), the image's ids go first and then the last of `ids`: those groups still count, the kernel just
- * shows them as nobody.
+ * Image id `i` is always `start + i`, whatever the identity ids are; it stays without a mapping where `start + i` is
+ * itself one of `ids`, as on a site whose groups have numbers of the subordinate ranges. Where there is no room for
+ * everything (a user in hundreds of groups), the image's ids go first and then the last of `ids`: those groups still
+ * count, the kernel just shows them as nobody.
  *
  * @param ids what maps to itself, the most important first
  */
@@ -25,34 +26,59 @@ export function identityMap(ids: readonly number[], range: SubordinateRange | un
   const wanted = [...new Set(ids)];
   const full = lines(wanted, range);
   if (fits(full)) return full.join('');
-  for (let count = wanted.length; count > 0; count--) {
+  // By halves: one id at a time would keep berthd busy for a second where a user is in thousands of groups.
+  let best: string[] = [];
+  for (let low = 1, high = wanted.length; low <= high;) {
+    const count = (low + high) >> 1;
     const identities = lines(wanted.slice(0, count), undefined);
-    if (fits(identities)) return identities.join('');
+    if (fits(identities)) {
+      best = identities;
+      low = count + 1;
+    } else {
+      high = count - 1;
+    }
   }
-  return '';
+  return best.join('');
 }
 
 function lines(ids: readonly number[], range: SubordinateRange | undefined): string[] {
   const sorted = [...ids].sort((a, b) => a - b);
+  const images = range ? imageRanges(sorted, range) : [];
   const result: string[] = [];
   let next = 0;
   for (let i = 0; i < sorted.length;) {
     const first = sorted[i] ?? 0;
     let count = 1;
     while (sorted[i + count] === first + count) count++;
-    result.push(...gap(next, first, range), `${first} ${first} ${count}\n`);
+    result.push(...gap(next, first, images), `${first} ${first} ${count}\n`);
     next = first + count;
     i += count;
   }
-  result.push(...gap(next, IMAGE_IDS, range));
+  result.push(...gap(next, IMAGE_IDS, images));
   return result;
 }
 
-/** The line for image ids from `from` up to `to`. */
-function gap(from: number, to: number, range: SubordinateRange | undefined): string[] {
-  if (!range) return [];
-  const end = Math.min(to, range.count, IMAGE_IDS);
-  return end > from ? [`${from} ${range.start + from} ${end - from}\n`] : [];
+/** Image ids from `first` up to `end` that have subordinate ids. */
+interface ImageRange {
+  readonly first: number;
+  readonly end: number;
+  readonly start: number;
+}
+
+/** The kernel takes no host id twice: those of `sorted` are left out. */
+function imageRanges(sorted: readonly number[], { start, count }: SubordinateRange): ImageRange[] {
+  const end = Math.min(count, IMAGE_IDS);
+  const taken = sorted.filter((id) => id >= start && id < start + end).map((id) => id - start);
+  return [...taken, end].map((stop, i) => ({ first: i === 0 ? 0 : (taken[i - 1] ?? 0) + 1, end: stop, start }));
+}
+
+/** The lines for image ids from `from` up to `to`. */
+function gap(from: number, to: number, images: readonly ImageRange[]): string[] {
+  return images.flatMap((image) => {
+    const first = Math.max(from, image.first);
+    const end = Math.min(to, image.end);
+    return end > first ? [`${first} ${image.start + first} ${end - first}\n`] : [];
+  });
 }
 
 function fits(map: readonly string[]): boolean {

@@ -12,13 +12,16 @@ export class ImportSessions {
   begin(connection: Connection): Promise<void> {
     if (this.#running.has(connection))
       throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'one import at a time on a connection' });
-    return new Promise((resolve, reject) => {
+    const complete = new Promise<void>((resolve, reject) => {
       this.#running.set(connection, resolve);
       void connection.closed.then(() => {
         this.#running.delete(connection);
         reject(new BerthError('BERTH_IMPORT_FAILED', { name: 'the image', why: 'the client went away' }));
       });
     });
+    // An import that fails before anybody waits for this leaves nobody to hear of the client's going.
+    complete.catch(() => undefined);
+    return complete;
   }
 
   end(connection: Connection): void {

@@ -38,7 +38,7 @@ function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean
     }).values;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new BerthError('BERTH_USAGE', { what: 'berthd was not called rightly', why, command: 'd' }, { cause: error });
+    throw new BerthError('BERTH_USAGE', { what: 'berthd was not called rightly', why, command: 'berthd' }, { cause: error });
   }
 }
 
@@ -114,14 +114,21 @@ async function main(): Promise<void> {
     { level: config.daemon.logLevel, base: {}, timestamp: pino.stdTimeFunctions.isoTime },
     destination({ fd: 2, sync: true }),
   );
-  const stop = await start(config, log);
+  process.on('unhandledRejection', (reason) => {
+    log.error(
+      { code: 'BERTH_INTERNAL', stack: reason instanceof Error ? reason.stack : String(reason) },
+      'unhandled failure',
+    );
+  });
+  let stop: (() => void) | undefined;
   const end = (signal: string): void => {
     log.info({ signal }, 'berthd ends; containers stay');
-    stop();
+    stop?.();
     process.exit(0);
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
+  stop = await start(config, log);
 }
 
 main().catch((error: unknown) => {
