@@ -120,15 +120,15 @@ async function main(): Promise<void> {
       'unhandled failure',
     );
   });
-  let stop: (() => void) | undefined;
+  const running: { stop?: () => void } = {};
   const end = (signal: string): void => {
     log.info({ signal }, 'berthd ends; containers stay');
-    stop?.();
+    running.stop?.();
     process.exit(0);
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
-  stop = await start(config, log);
+  running.stop = await start(config, log);
 }
 
 main().catch((error: unknown) => {
