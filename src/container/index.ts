@@ -1,5 +1,5 @@
 export { build, type Namespaces } from './builder.js';
 export { containerKey, type Container, type ContainerRecord } from './container.js';
-export { processesByMountNamespace } from './ranks.js';
+export { occupants, type Occupants } from './ranks.js';
 export { Registry, remember } from './registry.js';
 export { specify, type Identity, type Specification } from './specification.js';

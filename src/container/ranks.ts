@@ -1,27 +1,51 @@
-import { readdir, readlink } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 
-let looking: Promise<Map<number, number>> | undefined;
+/** Who is in a mount namespace. */
+export interface Occupants {
+  readonly processes: number;
+  /** Those that slurmstepd started. */
+  readonly ranks: number;
+}
+
+let looking: Promise<Map<number, Occupants>> | undefined;
 
 /**
- * How many processes are in each mount namespace, by its inode. Looks at every process of the node: for a person who
- * asks. Those who ask meanwhile share one look, so that asking often costs the node no more.
+ * Who is in each of these mount namespaces, by inode; the empty ones are left out. Looks at every process of the node:
+ * for a person who asks. Those who ask meanwhile share one look, so that asking often costs the node no more.
  */
-export function processesByMountNamespace(): Promise<Map<number, number>> {
+export async function occupants(namespaces: readonly number[]): Promise<Map<number, Occupants>> {
   looking ??= look().finally(() => {
     looking = undefined;
   });
-  return looking;
+  const all = await looking;
+  return new Map([...all].filter(([inode]) => namespaces.includes(inode)));
 }
 
-async function look(): Promise<Map<number, number>> {
-  const counts = new Map<number, number>();
+async function look(): Promise<Map<number, Occupants>> {
+  const found = new Map<number, Occupants>();
+  const own = await mountNamespace('self');
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   await Promise.all(
     pids.map(async (pid) => {
-      const link = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
-      const inode = Number(/^mnt:\[(\d+)\]$/.exec(link)?.[1]);
-      if (Number.isInteger(inode)) counts.set(inode, (counts.get(inode) ?? 0) + 1);
+      const inode = await mountNamespace(pid);
+      if (inode === undefined || inode === own) return;
+      const isRank = (await parentName(pid)).startsWith('slurmstepd');
+      const { processes, ranks } = found.get(inode) ?? { processes: 0, ranks: 0 };
+      found.set(inode, { processes: processes + 1, ranks: ranks + (isRank ? 1 : 0) });
     }),
   );
-  return counts;
+  return found;
+}
+
+async function mountNamespace(pid: string): Promise<number | undefined> {
+  const link = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
+  const inode = /^mnt:\[(\d+)\]$/.exec(link)?.[1];
+  return inode === undefined ? undefined : Number(inode);
+}
+
+/** The name of a process' parent; empty when either is gone. */
+async function parentName(pid: string): Promise<string> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const parent = /^PPid:\s*(\d+)$/m.exec(status)?.[1] ?? '0';
+  return readFile(`/proc/${parent}/comm`, 'utf8').catch(() => '');
 }

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Config } from '../config/index.js';
-import { processesByMountNamespace, type Container, type Registry } from '../container/index.js';
+import { occupants, type Container, type Registry } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { ImageStore } from '../image/index.js';
 import type { Launched, Launcher, LaunchOrder } from '../launch/index.js';
@@ -143,10 +143,10 @@ export class Handlers {
   async #list(timeline: boolean, connection: Connection): Promise<void> {
     const all = this.parts.registry.all();
     const own = all.filter((container) => mayUse(connection.peer, container));
-    const processes = own.length > 0 ? await processesByMountNamespace() : new Map<number, number>();
+    const inside = own.length > 0 ? await occupants(own.map(({ mntns }) => mntns)) : undefined;
     connection.reply({
       list: {
-        containers: own.map((container) => describe(container, processes.get(container.mntns) ?? 0, timeline)),
+        containers: own.map((container) => describe(container, inside?.get(container.mntns)?.ranks ?? 0, timeline)),
         others: all.length - own.length,
         nodeName: hostname(),
       },

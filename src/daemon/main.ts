@@ -38,7 +38,11 @@ function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean
     }).values;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new BerthError('BERTH_USAGE', { what: 'berthd was not called rightly', why, command: 'berthd' }, { cause: error });
+    throw new BerthError(
+      'BERTH_USAGE',
+      { what: 'berthd was not called rightly', why, command: 'berthd' },
+      { cause: error },
+    );
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
-import { processesByMountNamespace, type Registry } from '../container/index.js';
+import { occupants, type Registry } from '../container/index.js';
 import type { Launcher } from '../launch/index.js';
 
 const run = promisify(execFile);
@@ -59,8 +59,8 @@ export class Reconciler {
     if (candidates.length === 0) return;
     this.#asked = performance.now();
     try {
-      const processes = await processesByMountNamespace();
-      const empty = candidates.filter(({ mntns }) => !processes.has(mntns));
+      const inside = await occupants(candidates.map(({ mntns }) => mntns));
+      const empty = candidates.filter(({ mntns }) => !inside.has(mntns));
       const [first] = empty;
       if (!first) return;
       const active = await activeJobs(first.nodeName);
