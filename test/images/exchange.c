@@ -1,0 +1,29 @@
+/* Sums the ranks' numbers over all of them, and sends a value once around the ring. Rank 0 says how it went. */
+#include <mpi.h>
+#include <stdio.h>
+
+int main(int argc, char** argv) {
+    MPI_Init(&argc, &argv);
+    int rank, size;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+
+    const int number = rank + 1;
+    int sum = 0;
+    MPI_Allreduce(&number, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+
+    const int next = (rank + 1) % size;
+    const int previous = (rank + size - 1) % size;
+    int value = 0;
+    if (rank == 0) {
+        MPI_Send(&value, 1, MPI_INT, next, 0, MPI_COMM_WORLD);
+        MPI_Recv(&value, 1, MPI_INT, previous, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        printf("%d ranks: sum %d, ring %d\n", size, sum, value);
+    } else {
+        MPI_Recv(&value, 1, MPI_INT, previous, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        value++;
+        MPI_Send(&value, 1, MPI_INT, next, 0, MPI_COMM_WORLD);
+    }
+    MPI_Finalize();
+    return sum == size * (size + 1) / 2 ? 0 : 1;
+}
