@@ -49,7 +49,8 @@ int mount_overlay(const Spec& spec, int workspace, Fd& root, Failure& failure) {
 
 int attach_source(const Source& source, int root, const std::string& resolved, Failure& failure) {
     // The destination was resolved and made before: a symbolic link on the way now would be a surprise.
-    const Fd target = open_in_root(root, resolved.c_str(), O_PATH | O_NOFOLLOW, false, failure);
+    const int kind = source.is_directory ? O_DIRECTORY : 0;
+    const Fd target = open_in_root(root, resolved.c_str(), O_PATH | O_NOFOLLOW | kind, false, failure);
     if (!target) return -1;
     return attach_at(source.tree.get(), target.get(), resolved.c_str(), failure);
 }
@@ -70,7 +71,7 @@ int build_root(const Spec& spec, int image, std::vector<Source>& sources, Progre
     if (open_directory(workspace.get(), "image", image_root, failure) < 0) return -1;
 
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_DESTINATION;
-    Skeleton skeleton(spec, layer.get(), image_root.get(), spec.workspace + "/image");
+    Skeleton skeleton(spec, layer.get(), image_root.get());
     if (skeleton.copy_top(failure) < 0) return -1;
     for (const File& file : spec.files) {
         if (skeleton.write_file(file, failure) < 0) return -1;

@@ -24,6 +24,17 @@ const char* relative(const std::string& resolved) {
     return resolved == "/" ? "." : resolved.c_str() + 1;
 }
 
+/// The name the kernel has for what is open: without symbolic links on the way.
+int name_of(int fd, std::string& name, Failure& failure) {
+    char link[32];
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    char target[PATH_MAX];
+    const ssize_t length = readlink(link, target, sizeof target);
+    if (length < 0) return failure.set("readlink", link);
+    name.assign(target, static_cast<size_t>(length));
+    return 0;
+}
+
 int write_all(int fd, const std::string& text, const std::string& name, Failure& failure) {
     size_t written = 0;
     while (written < text.size()) {
@@ -36,10 +47,10 @@ int write_all(int fd, const std::string& text, const std::string& name, Failure&
 
 }  // namespace
 
-Skeleton::Skeleton(const Spec& spec, int layer, int image, std::string image_path)
-    : spec_(spec), layer_(layer), image_(image), image_path_(std::move(image_path)) {}
+Skeleton::Skeleton(const Spec& spec, int layer, int image) : spec_(spec), layer_(layer), image_(image) {}
 
 int Skeleton::resolve(const std::string& path, std::string& resolved, Failure& failure) {
+    if (path.empty() || path[0] != '/') return failure.set("openat2", path.c_str(), EINVAL);
     const LookUpAsUser as_user(spec_, failure);
     if (as_user.failed()) return -1;
     std::string existing = path;
@@ -47,20 +58,19 @@ int Skeleton::resolve(const std::string& path, std::string& resolved, Failure& f
     for (;;) {
         const Fd found = open_in_root(image_, existing.c_str(), O_PATH, true, failure);
         if (found) {
-            char link[32];
-            std::snprintf(link, sizeof link, "/proc/self/fd/%d", found.get());
-            char name[PATH_MAX];
-            const ssize_t length = readlink(link, name, sizeof name - 1);
-            if (length < 0) return failure.set("readlink", link);
-            const std::string full(name, static_cast<size_t>(length));
-            if (full.compare(0, image_path_.size(), image_path_) != 0)
+            std::string top;
+            if (name_of(image_, top, failure) < 0 || name_of(found.get(), resolved, failure) < 0) return -1;
+            if (resolved.compare(0, top.size(), top) != 0)
                 return failure.set("readlink", path.c_str(), EXDEV);
-            resolved = full.substr(image_path_.size()) + missing;
+            resolved = resolved.substr(top.size()) + missing;
             if (resolved.empty()) resolved = "/";
             return 0;
         }
         if (failure.error != ENOENT || existing == "/")
             return failure.set("openat2", path.c_str(), failure.error);
+        // What is missing is made by its name, which therefore must not lead anywhere else.
+        const std::string last = existing.substr(existing.rfind('/'));
+        if (last == "/." || last == "/..") return failure.set("openat2", path.c_str(), ENOENT);
         const std::string parent = parent_of(existing);
         missing.insert(0, existing, parent == "/" ? 0 : parent.size());
         existing = parent;
@@ -76,6 +86,8 @@ int Skeleton::copy_attributes(const char* path, int target, Failure& failure) {
         const Fd original = open_in_root(image_, path, O_PATH | O_NOFOLLOW, false, ignored);
         if (!original || fstat(original.get(), &status) < 0) return 0;  // only in the skeleton
     }
+    // A link that leads nowhere in the image hides nothing: the directory takes its place.
+    if (S_ISLNK(status.st_mode)) return 0;
     if (!S_ISDIR(status.st_mode)) return failure.set("fstat", path, ENOTDIR);
     // An owner without a mapping cannot be given away: the directory then stays the user's, on a read-only
     // layer.
@@ -86,15 +98,15 @@ int Skeleton::copy_attributes(const char* path, int target, Failure& failure) {
 }
 
 int Skeleton::copy_top(Failure& failure) {
-    return copy_attributes(".", layer_, failure);
+    return copy_attributes("/", layer_, failure);
 }
 
 int Skeleton::make_directories(const std::string& resolved, Failure& failure) {
     if (resolved == "/") return 0;
     for (size_t slash = resolved.find('/', 1);; slash = resolved.find('/', slash + 1)) {
-        const std::string prefix = resolved.substr(1, slash == std::string::npos ? slash : slash - 1);
-        if (mkdirat(layer_, prefix.c_str(), 0755) == 0) {
-            const Fd made(openat(layer_, prefix.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        const std::string prefix = resolved.substr(0, slash);
+        if (mkdirat(layer_, relative(prefix), 0755) == 0) {
+            const Fd made(openat(layer_, relative(prefix), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
             if (!made) return failure.set("open", prefix.c_str());
             if (copy_attributes(prefix.c_str(), made.get(), failure) < 0) return -1;
         } else if (errno != EEXIST) {

@@ -12,8 +12,7 @@ namespace berth::builder {
 /// directories that look like the image's.
 class Skeleton {
   public:
-    /// `image_path` is where the image is mounted, to be taken off resolved names.
-    Skeleton(const Spec& spec, int layer, int image, std::string image_path);
+    Skeleton(const Spec& spec, int layer, int image);
 
     /// Where `path` leads in the image once its symbolic links are followed; what does not exist keeps its
     /// name. The result starts with '/'.
@@ -36,7 +35,6 @@ class Skeleton {
     const Spec& spec_;
     int layer_;
     int image_;
-    std::string image_path_;
 };
 
 }  // namespace berth::builder

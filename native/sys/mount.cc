@@ -24,6 +24,10 @@ constexpr unsigned kConfigSetString = 1;
 constexpr unsigned kConfigCreate = 6;
 constexpr uint64_t kMountIdmap = 0x00100000;
 
+// openat2(2) gives up with EAGAIN on ".." when anybody on the machine renames or mounts anything in that
+// moment.
+constexpr int kOpenAttempts = 10000;
+
 struct MountAttributes {
     uint64_t set;
     uint64_t clear;
@@ -115,9 +119,13 @@ Fd open_in_root(int root, const char* path, int flags, bool symlinks, Failure& f
     open_how how = {};
     how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (symlinks ? 0U : RESOLVE_NO_SYMLINKS);
-    Fd fd(static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how)));
-    if (!fd) failure.set("openat2", path);
-    return fd;
+    for (int attempt = 1;; attempt++) {
+        Fd fd(static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how)));
+        if (fd) return fd;
+        if (errno == EAGAIN && attempt < kOpenAttempts) continue;
+        failure.set("openat2", path);
+        return fd;
+    }
 }
 
 int change_root(int new_root, Failure& failure) {

@@ -23,6 +23,29 @@ export interface ContainerRecord {
   readonly nodeName: string;
 }
 
+/** Is this a record as this version writes them? One of another version may lack something. */
+export function isRecord(value: unknown): value is ContainerRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const fields = value as Partial<Record<keyof ContainerRecord, unknown>>;
+  const texts = [
+    fields.id,
+    fields.user,
+    fields.home,
+    fields.requestedImage,
+    fields.image,
+    fields.digest,
+    fields.nodeName,
+  ];
+  const numbers = [fields.jobId, fields.uid, fields.gid, fields.created, fields.originMntns];
+  return (
+    texts.every((text) => typeof text === 'string') &&
+    numbers.every((number) => Number.isInteger(number)) &&
+    Array.isArray(fields.gids) &&
+    fields.gids.every((gid) => Number.isInteger(gid)) &&
+    typeof fields.userNamespace === 'boolean'
+  );
+}
+
 /** A container on this node: a pinned mount namespace, and what belongs to it in memory. */
 export interface Container extends ContainerRecord {
   /** [user namespace, mount namespace], or the latter alone. */

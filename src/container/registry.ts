@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { native } from '../native/index.js';
 import { encodeReply, frame } from '../protocol/index.js';
 import type { Namespaces } from './builder.js';
-import { containerKey, type Container, type ContainerRecord } from './container.js';
+import { containerKey, isRecord, type Container, type ContainerRecord } from './container.js';
 
 /** Launches remembered for each container. */
 const LAUNCHES_KEPT = 32;
@@ -70,9 +70,9 @@ export class Registry {
     return [...this.#containers.values()];
   }
 
-  /** Lets go of a container. Processes still inside keep it alive until they end. */
+  /** Lets go of a container, once. Processes still inside keep it alive until they end. */
   end(container: Container): void {
-    this.#containers.delete(container.id);
+    if (!this.#containers.delete(container.id)) return;
     const key = containerKey(container);
     if (this.#byKey.get(key) === container) this.#byKey.delete(key);
     this.#remove(container.id);
@@ -100,9 +100,8 @@ export class Registry {
 
   #readRecord(id: string): ContainerRecord | undefined {
     try {
-      // Written by berthd itself, whole before the pin, in a directory that only root can reach.
-      const record = JSON.parse(readFileSync(this.#recordOf(id), 'utf8')) as ContainerRecord;
-      return record.id === id ? record : undefined;
+      const record: unknown = JSON.parse(readFileSync(this.#recordOf(id), 'utf8'));
+      return isRecord(record) && record.id === id ? record : undefined;
     } catch {
       return undefined;
     }

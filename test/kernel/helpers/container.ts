@@ -1,0 +1,143 @@
+import { execFile } from 'node:child_process';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { builderExecutable, native } from '../../../src/native/index.js';
+import { build, type Identity, type Namespaces, type Specification } from '../../../src/container/index.js';
+import { identityMap, type SubordinateRange } from '../../../src/container/idmap.js';
+import type { v1 } from '../../../src/protocol/index.js';
+import type { Caller } from './caller.js';
+import { program } from './programs.js';
+
+/** The builder that is tested: scripts/sanitize.sh names the one it has made. */
+export const testedBuilder = process.env['BERTH_TEST_BUILDER'] ?? builderExecutable;
+
+/** An id nobody has; its subordinate ids. */
+export const USER = { uid: 70_001, gid: 70_002, gids: [70_003] } as const;
+export const SUBORDINATE: SubordinateRange = { start: 500_000_000, count: 65_536 };
+
+export interface Wish {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly gids?: readonly number[];
+  /** Default true. */
+  readonly userNamespace?: boolean;
+  /** null: a user without subordinate ids. */
+  readonly subordinate?: SubordinateRange | null;
+  readonly mounts?: readonly v1.BuildMount.$Properties[];
+  readonly files?: readonly v1.BuildFile.$Properties[];
+  /** In milliseconds. */
+  readonly timeout?: number;
+  readonly workspace?: string;
+}
+
+/** What berthd would order for such a user. */
+export function specificationOf(wish: Wish, workspace: string): Specification {
+  const { uid = USER.uid, gid = USER.gid, gids = USER.gids, userNamespace = true } = wish;
+  const range = wish.subordinate === null ? undefined : (wish.subordinate ?? SUBORDINATE);
+  return {
+    account: {
+      name: 'somebody',
+      gid,
+      home: '/home/somebody',
+      shell: '/bin/sh',
+      gecos: '',
+      gids: [...gids],
+      groups: [],
+    },
+    uidMap: userNamespace ? identityMap([uid], range) : '',
+    gidMap: userNamespace ? identityMap([gid, ...gids], range) : '',
+    mapsImage: userNamespace && range !== undefined,
+    message: {
+      userNamespace,
+      uid,
+      gid,
+      gids: [...gids],
+      workspace,
+      mounts: [...(wish.mounts ?? [])],
+      files: [...(wish.files ?? [])],
+    },
+  };
+}
+
+/** Runs a command in namespaces of ours, as a rank of the user; resolves with what it printed. */
+export async function enterContainer(
+  { uid, gid, gids }: Identity,
+  namespaces: readonly number[],
+  command: string,
+  ...args: readonly string[]
+): Promise<string> {
+  // The shell opens the namespaces where the program looks for them.
+  const redirections = namespaces.map((fd, i) => `${i + 3}</proc/${process.pid}/fd/${fd}`).join(' ');
+  const groups = gids.length > 0 ? gids.join(',') : '-';
+  const { stdout } = await promisify(execFile)('/bin/sh', [
+    '-c',
+    `exec "$@" ${redirections}`,
+    'sh',
+    program('enter'),
+    ...[uid, gid, groups, namespaces.length].map(String),
+    command,
+    ...args,
+  ]);
+  return stdout.trimEnd();
+}
+
+/** A container, kept by its open namespaces alone. */
+export class TestContainer {
+  constructor(
+    private readonly specification: Specification,
+    readonly namespaces: Namespaces,
+  ) {}
+
+  /** Runs a command in it as a rank; resolves with what it printed. */
+  run(command: string, ...args: readonly string[]): Promise<string> {
+    const { uid, gid, gids } = this.specification.message;
+    const { user, mount } = this.namespaces;
+    const identity = { uid: uid ?? 0, gid: gid ?? 0, gids: gids ?? [] };
+    return enterContainer(identity, user === undefined ? [mount] : [user, mount], command, ...args);
+  }
+
+  /** Asks the image's /toolbox. */
+  ask(question: string, ...paths: readonly string[]): Promise<string> {
+    return this.run('/toolbox', question, ...paths);
+  }
+
+  close(): void {
+    native.close(this.namespaces.mount);
+    if (this.namespaces.user !== undefined) native.close(this.namespaces.user);
+  }
+}
+
+/** Mounts an image file; the caller closes the mount. */
+export async function mountFile(path: string): Promise<number> {
+  const file = openSync(path, 'r');
+  try {
+    return (await native.mountImage(file, 'squashfs', -1)).mount;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Builds a container of an image file, as a launch does. */
+export async function construct(
+  scratch: string,
+  image: string,
+  caller: Caller,
+  wish: Wish = {},
+): Promise<TestContainer> {
+  const workspace = wish.workspace ?? join(scratch, 'workspace');
+  mkdirSync(workspace, { recursive: true, mode: 0o755 });
+  const specification = specificationOf(wish, workspace);
+  const mount = await mountFile(image);
+  try {
+    let kept: Namespaces | undefined;
+    const keep = (namespaces: Namespaces): void => {
+      kept = namespaces;
+    };
+    await build(specification, mount, caller.pidfd, wish.timeout ?? 10_000, keep, testedBuilder);
+    if (!kept) throw new Error('the build ended without namespaces');
+    return new TestContainer(specification, kept);
+  } finally {
+    native.close(mount);
+  }
+}

@@ -1,0 +1,233 @@
+import { closeSync, openSync, readFileSync, readlinkSync, writeFileSync, chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { native } from '../../src/native/index.js';
+import { Caller } from './helpers/caller.js';
+import { closesOnExec, expectNothingLeft, openDescriptors, residue, type Residue } from './helpers/residue.js';
+import { makeScratch, removeScratch } from './helpers/scratch.js';
+
+let scratch: string;
+let before: Residue;
+
+beforeEach(() => {
+  scratch = makeScratch();
+  before = residue(scratch);
+});
+
+afterEach(async () => {
+  await expectNothingLeft(scratch, before);
+  removeScratch(scratch);
+});
+
+/** An executable that does what the shell script says. */
+function script(text: string): string {
+  const path = join(scratch, 'script');
+  writeFileSync(path, `#!/bin/sh\n${text}\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** What the process says through its descriptor 3 until it closes it. */
+function readAll(socket: number): string {
+  return readFileSync(socket, 'utf8');
+}
+
+function spawnWithNulls(executable: string): ReturnType<typeof native.spawnBuilder> {
+  const image = openSync('/dev/null', 'r');
+  const caller = openSync('/dev/zero', 'r');
+  try {
+    return native.spawnBuilder(executable, image, caller);
+  } finally {
+    closeSync(image);
+    closeSync(caller);
+  }
+}
+
+async function untilReaped(pidfd: number): Promise<void> {
+  await expect.poll(() => native.reap(pidfd), { timeout: 5000, interval: 5 }).toBe(true);
+}
+
+describe('a spawned builder', () => {
+  it('has the three descriptors where it looks for them, and no environment', async () => {
+    const { pidfd, socket } = spawnWithNulls(
+      script(
+        'readlink /proc/$$/fd/4 >&3; readlink /proc/$$/fd/5 >&3; tr "\\0" "\\n" </proc/$$/environ >&3; echo end >&3',
+      ),
+    );
+    expect(readAll(socket).split('\n')).toEqual(['/dev/null', '/dev/zero', 'end', '']);
+    await untilReaped(pidfd);
+    native.close(pidfd);
+    native.close(socket);
+  });
+
+  it('inherits no other descriptor, not even one that does not close on exec', async () => {
+    const stray = openSync('/dev/full', 'r');
+    const { pidfd, socket } = spawnWithNulls(script('ls -l /proc/$$/fd >&3'));
+    const listing = readAll(socket);
+    expect(listing).not.toContain('/dev/full');
+    expect(
+      listing
+        .match(/ (\d+) -> /g)
+        ?.map((word) => Number(/\d+/.exec(word)?.[0]))
+        .filter((fd) => fd > 5 && fd !== 10),
+    ).toEqual([]);
+    closeSync(stray);
+    await untilReaped(pidfd);
+    native.close(pidfd);
+    native.close(socket);
+  });
+
+  it('blocks no signal', async () => {
+    const { pidfd, socket } = spawnWithNulls(script('grep SigBlk /proc/$$/status >&3'));
+    expect(readAll(socket)).toMatch(/^SigBlk:\t0+\n$/);
+    await untilReaped(pidfd);
+    native.close(pidfd);
+    native.close(socket);
+  });
+
+  it('is known by pid and pidfd, and our ends close on exec', async () => {
+    const { pid, pidfd, socket } = spawnWithNulls('/bin/cat');
+    expect(readlinkSync(`/proc/${pid}/exe`)).toMatch(/cat$/);
+    expect(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'utf8')).toMatch(new RegExp(`^Pid:\\s+${pid}$`, 'm'));
+    expect([pidfd, socket].map(closesOnExec)).toEqual([true, true]);
+    native.signal(pidfd, 9);
+    await untilReaped(pidfd);
+    native.close(pidfd);
+    native.close(socket);
+  });
+
+  it.each([
+    ['is not there', '/no/such/builder', 'ENOENT'],
+    ['is no program', '/etc/passwd', 'EACCES'],
+  ])('that %s gives an error that names it, and leaves nothing', (_, executable, code) => {
+    expect(() => spawnWithNulls(executable)).toThrow(
+      expect.objectContaining({ code, syscall: 'execve', object: executable }),
+    );
+  });
+
+  it('with a descriptor that is not open gives an error, and leaves nothing', () => {
+    expect(() => native.spawnBuilder('/bin/cat', 99_999, 99_998)).toThrow(expect.objectContaining({ code: 'EBADF' }));
+  });
+});
+
+describe('reaping', () => {
+  it('tells a running child from an ended one, takes the latter off the process table, and may be repeated', async () => {
+    const { pid, pidfd, socket } = spawnWithNulls(script('read line <&3'));
+    expect(native.reap(pidfd)).toBe(false);
+    expect(native.isAlive(pidfd)).toBe(true);
+    writeFileSync(socket, '\n');
+    await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /);
+    expect(native.isAlive(pidfd)).toBe(true);
+    expect(native.reap(pidfd)).toBe(true);
+    expect(native.isAlive(pidfd)).toBe(false);
+    expect(native.reap(pidfd)).toBe(true);
+    native.close(pidfd);
+    native.close(socket);
+  });
+
+  it('counts the child of another as reaped', async () => {
+    const client = await Caller.connect(scratch, ['sh', '-c', '"$0" "$@"; true']);
+    expect(native.reap(client.pidfd)).toBe(true);
+    native.signal(client.pidfd, 9);
+    await client.close();
+  });
+
+  it('needs a pidfd', () => {
+    const fd = openSync('/dev/null', 'r');
+    expect(() => native.reap(fd)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'waitid' }));
+    closeSync(fd);
+  });
+});
+
+describe('a signal', () => {
+  it('reaches the process, and a process that is gone is no error', async () => {
+    const { pidfd, socket } = spawnWithNulls('/bin/cat');
+    native.signal(pidfd, 15);
+    await untilReaped(pidfd);
+    native.signal(pidfd, 15);
+    native.close(pidfd);
+    native.close(socket);
+  });
+
+  it('needs a pidfd', () => {
+    const fd = openSync('/dev/null', 'r');
+    expect(() => native.isAlive(fd)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'pidfd_send_signal' }));
+    expect(() => native.signal(fd, 0)).toThrow(expect.objectContaining({ code: 'EBADF' }));
+    closeSync(fd);
+  });
+});
+
+describe('the descriptor of another process', () => {
+  it('is duplicated, and closes on exec here', async () => {
+    const client = await Caller.connect(scratch);
+    const copy = native.descriptorOf(client.pidfd, 1);
+    expect(closesOnExec(copy)).toBe(true);
+    expect(readlinkSync(`/proc/self/fd/${copy}`)).toBe(readlinkSync(`/proc/${client.pid}/fd/1`));
+    native.close(copy);
+    await client.close();
+  });
+
+  it('that it does not have gives an error', async () => {
+    const client = await Caller.connect(scratch);
+    expect(() => native.descriptorOf(client.pidfd, 9999)).toThrow(
+      expect.objectContaining({ code: 'EBADF', syscall: 'pidfd_getfd', object: "the client's descriptor" }),
+    );
+    await client.leave();
+    expect(() => native.descriptorOf(client.pidfd, 1)).toThrow(expect.objectContaining({ code: 'ESRCH' }));
+    await client.close();
+  });
+});
+
+describe('a lock', () => {
+  it('is held by one descriptor until it is closed', () => {
+    const path = join(scratch, 'lock');
+    const first = openSync(path, 'w');
+    const second = openSync(path, 'w');
+    expect(native.lock(first)).toBe(true);
+    expect(native.lock(second)).toBe(false);
+    closeSync(first);
+    expect(native.lock(second)).toBe(true);
+    closeSync(second);
+  });
+
+  it('needs an open descriptor', () => {
+    expect(() => native.lock(99_999)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'flock' }));
+  });
+});
+
+describe('closing', () => {
+  it('a descriptor that is not open gives an error', () => {
+    expect(() => native.close(99_999)).toThrow(
+      expect.objectContaining({ code: 'EBADF', errno: 9, syscall: 'close', object: 'descriptor' }),
+    );
+  });
+
+  it.each([NaN, 2 ** 32, 0.5, -(2 ** 31) - 1, '3', undefined, null])('%s is refused: it closes nothing', (value) => {
+    const open = openDescriptors();
+    expect(() => native.close(value as number)).toThrow(TypeError);
+    expect(openDescriptors()).toEqual(open);
+  });
+});
+
+describe('a path with a NUL', () => {
+  it('is refused: the kernel would see another path', () => {
+    expect(() => native.unpin('/tmp/a\0b')).toThrow(TypeError);
+    expect(() => native.openPin('/tmp/a\0b')).toThrow(TypeError);
+  });
+});
+
+describe('the account of a user', () => {
+  it('has name, home, shell and the groups that were asked for', async () => {
+    expect(await native.account(0, [0, 4_000_000_001])).toMatchObject({
+      name: 'root',
+      gid: 0,
+      home: '/root',
+      gids: [0],
+      groups: [{ gid: 0, name: 'root' }],
+    });
+  });
+
+  it('is undefined for a uid that the name service does not know', async () => {
+    expect(await native.account(4_000_000_001, [])).toBeUndefined();
+  });
+});
