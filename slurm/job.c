@@ -20,7 +20,9 @@ static int send_and_wait(berth_v1_Request* request, int patience_ms, int timeout
     if (connection < 0) return -1;
     BERTH_DESCRIPTORS none = {.count = 0};
     if (berth_send(connection, request, failure) < 0) return -1;
-    return berth_receive(connection, timeout_ms, &reply, &none, NULL, failure);
+    /* A site that gives ranks less time does not want a hanging berthd to hold up whole jobs for longer. */
+    const int limit_ms = plugin.timeout_ms < timeout_ms ? plugin.timeout_ms : timeout_ms;
+    return berth_receive(connection, limit_ms, &reply, &none, NULL, failure);
 }
 
 int job_prolog(spank_t spank) {
