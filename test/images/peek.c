@@ -1,5 +1,6 @@
 /* Two ranks of a node: rank 1 reads rank 0's memory with process_vm_readv(2), as MPI libraries do for messages within
  * a node. Both say where they are and what they are looking for by files in the directory that is the first argument. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>

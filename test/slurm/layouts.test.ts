@@ -5,9 +5,9 @@ const NODES = 3;
 
 let site: Site;
 beforeAll(async () => {
-  site = await Site.start({ nodes: NODES });
   // What a rank says of itself: node, container, and its mount namespace.
-  await site.write('where', '#!/bin/bash\necho $SLURMD_NODENAME $BERTH_CONTAINER $(readlink /proc/self/ns/mnt)\n');
+  const where = '#!/bin/bash\necho $SLURMD_NODENAME $BERTH_CONTAINER $(readlink /proc/self/ns/mnt)\n';
+  site = await Site.start({ nodes: NODES, prepare: (started) => started.write('where', where) });
   return () => site.stop();
 });
 

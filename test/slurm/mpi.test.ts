@@ -5,17 +5,24 @@ import { configurations, Site } from './site.js';
 
 const NODES = 3;
 
+// The cluster's nodes have one kernel, by which UCX takes them for one node: it would share memory through /proc and
+// /dev/shm, which nodes do not share. System V memory they do share, so between nodes that is the network.
+const NETWORK = 'export UCX_TLS=sysv,self';
+
 let site: Site;
 beforeAll(async () => {
-  site = await Site.start({ nodes: NODES });
-  const home = join(site.cluster.layout.home, 'alice');
+  site = await Site.start({ nodes: NODES, prepare: compilePrograms });
+  return () => site.stop();
+});
+
+async function compilePrograms({ cluster }: Site): Promise<void> {
+  const home = join(cluster.layout.home, 'alice');
   await Promise.all([
     compileMpi('exchange', 'mpich', join(home, 'exchange.mpich')),
     compileMpi('exchange', 'openmpi', join(home, 'exchange.openmpi')),
     compile('peek', join(home, 'peek')),
   ]);
-  return () => site.stop();
-});
+}
 
 describe.each(configurations(NODES))('with userns = $userns', (configuration) => {
   const lines = (script: string): Promise<string[]> => site.lines(configuration, script);
@@ -29,6 +36,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     it('reach each other within a node and over two and three', async () => {
       const seen = await lines(`
         ${srun} -N1 -n2 ./exchange.${mpi}
+        ${NETWORK}
         ${srun} -N2 -n4 ./exchange.${mpi}
         ${srun} -N3 -n5 ./exchange.${mpi}`);
       expect(seen).toEqual(['2 ranks: sum 3, ring 1', '4 ranks: sum 10, ring 3', '5 ranks: sum 15, ring 4']);
@@ -36,6 +44,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
 
     it('work in a container that a step without MPI has left, step after step, and beside each other', async () => {
       const seen = await lines(`
+        ${NETWORK}
         salloc --quiet -N2 --image=debian bash -c '
           srun --mpi=none -n2 cat /image
           srun --mpi=${slurm} -n2 ./exchange.${mpi}
@@ -45,7 +54,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     });
   });
 
-  it('ranks of a node read each other\'s memory with process_vm_readv', async () => {
+  it("ranks of a node read each other's memory with process_vm_readv", async () => {
     const seen = await lines('mkdir -p meeting; rm -f meeting/*; srun --quiet --image=debian -n2 ./peek meeting');
     expect(seen).toEqual(['what rank 0 knows']);
   });

@@ -1,5 +1,5 @@
 /** What every file of the Slurm tests starts from: a cluster with Berth, an image, and plain users. */
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeDebianImage } from '../images/debian.js';
@@ -17,14 +17,15 @@ export interface Configuration {
   readonly node: string;
 }
 
-export interface SiteOptions extends Pick<
-  ClusterOptions,
-  'slurmConf' | 'slurmFiles' | 'plugstackArguments' | 'berthConfig'
-> {
+export interface SiteOptions extends Pick<ClusterOptions, 'slurmConf' | 'slurmFiles' | 'plugstackArguments'> {
   /** Nodes of each configuration; 1 by default. */
   readonly nodes?: number;
   /** Names of images to import; `debian` alone by default. Each has its name in /image. */
   readonly images?: readonly string[];
+  /** Lines of berth.toml, beginning in [store]; the last table has to be [container]. */
+  readonly berthConfig?: string;
+  /** What else has to be there before the first test. */
+  readonly prepare?: (site: Site) => Promise<void>;
 }
 
 /** Half of a site's nodes have user namespaces, half have not. */
@@ -42,7 +43,6 @@ const BERTH_CONFIG = '[store]\ncompression_level = 1\n';
 const SLURM_CONF = 'SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1\n';
 
 const BATCH = `batch() {
-  local job
   job=$(sbatch --parsable "$@") || return
   while squeue --noheader --jobs="$job" 2>/dev/null | grep -q .; do sleep 0.05; done
 }`;
@@ -61,7 +61,7 @@ export class Site {
     const directory = await mkdtemp(join(tmpdir(), 'berth-slurm-'));
     let cluster: Cluster | undefined;
     try {
-      const berthConfig = `${BERTH_CONFIG}${options.berthConfig ?? ''}`;
+      const berthConfig = `${BERTH_CONFIG}${options.berthConfig ?? '[container]\n'}`;
       cluster = await Cluster.up({
         ...options,
         dir: join(directory, 'cluster'),
@@ -71,10 +71,11 @@ export class Site {
         slurmConf: `${SLURM_CONF}${options.slurmConf ?? ''}`,
       });
       const site = new Site(cluster, directory, both);
-      await writeFile(site.configFile('off'), `${berthConfig}[container]\nuserns = "off"\n`);
+      await writeFile(site.configFile('off'), `${berthConfig}userns = "off"\n`);
       await Promise.all(off.nodes.map((node) => site.startDaemon(node)));
       for (const configuration of both) await site.makePartition(configuration);
       for (const name of options.images ?? ['debian']) await site.importImage(name);
+      await options.prepare?.(site);
       return site;
     } catch (error) {
       await cluster?.down();
@@ -95,7 +96,8 @@ export class Site {
 
   /**
    * Runs a shell script on the login host. Slurm's commands in it use the nodes of the configuration. Besides them it has
-   * `batch`, which is sbatch with the wait for the job's end: `sbatch --wait` looks every other second only.
+   * `batch`, which is sbatch with the wait for the job's end, and sets `job`: `sbatch --wait` looks every other second
+   * only.
    */
   async shell(
     configuration: Configuration,
@@ -130,6 +132,22 @@ export class Site {
     const path = join(this.cluster.layout.home, user, name);
     await writeFile(path, content);
     await chmod(path, 0o755);
+  }
+
+  /** Imports an image that has one file, its name in /image, and no program. */
+  async importTiny(name: string): Promise<void> {
+    const root = await mkdtemp(join(this.cluster.dir, 'tiny-'));
+    await writeFile(join(root, 'image'), `${name}\n`);
+    await this.mustExec(['berth', 'import', name, root]);
+    await rm(root, { recursive: true });
+  }
+
+  /** The file of an image in the store, as this machine sees it. */
+  async imageFile(name: string): Promise<string> {
+    const { store } = this.cluster.layout;
+    const record = await readFile(join(store, 'refs/site', `${name}:latest.json`), 'utf8');
+    const [, hex = ''] = /sha256:([0-9a-f]{64})/.exec(record) ?? [];
+    return join(store, 'images/sha256', `${hex}.squashfs`);
   }
 
   /** Starts berthd on a node with the node's own configuration. */
