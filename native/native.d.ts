@@ -31,8 +31,11 @@ declare module 'berth-native' {
    */
   export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: readonly number[]): number;
 
-  /** pidfd_getfd(2): a duplicate of descriptor `fd` of the process (Linux 5.6). */
-  export function descriptorOf(pidfd: number, fd: number): number;
+  /**
+   * Opens, for reading, the pipe that a process has as descriptor `fd`. EBADF when it is no pipe, or not one of the user
+   * `owner`: nothing else is opened or closed, as that could wait for a file system that hangs.
+   */
+  export function pipeOf(pid: number, pidfd: number, fd: number, owner: number): number;
 
   /** pidfd_send_signal(2) with signal 0: is the process still there and not yet reaped? */
   export function isAlive(pidfd: number): boolean;

@@ -25,10 +25,16 @@ uint32_t own_mount_namespace(void) {
     return stat("/proc/self/ns/mnt", &status) < 0 ? 0 : (uint32_t)status.st_ino;
 }
 
+struct step_place {
+    char spool_dir[sizeof((berth_v1_LaunchRequest*)0)->spool_dir];
+    char node_name[sizeof((berth_v1_LaunchRequest*)0)->node_name];
+};
+
 /* SlurmdSpoolDir holds PMIx's sockets, so the container needs it, but Slurm tells plugins nothing of it.
  * slurmstepd listens on SPOOLDIR/NODE_JOB.STEP, though (Slurm 22.05 to 25.11, stepd_api.c), on a descriptor
- * of this process. */
-static void find_spool_dir(uint32_t job, uint32_t step, char* spool_dir, size_t size) {
+ * of this process. That has the node's name too, by which berthd asks Slurm about this node; the step's
+ * environment has it only as the user likes. */
+static void find_place(uint32_t job, uint32_t step, struct step_place* place) {
     char suffix[32];
     snprintf(suffix, sizeof suffix, "_%u.%u", job, step);
     for (int fd = 3; fd < MOST_DESCRIPTORS_SEARCHED; fd++) {
@@ -41,17 +47,19 @@ static void find_spool_dir(uint32_t job, uint32_t step, char* spool_dir, size_t 
         if (end < strlen(suffix) || address.sun_path[0] != '/') continue;
         /* het steps put a component behind the step: NODE_JOB.STEP.COMPONENT */
         const char* name = strrchr(address.sun_path, '/');
-        if (strstr(name, suffix) == NULL) continue;
+        const char* node_ends = strstr(name, suffix);
+        if (node_ends == NULL) continue;
         const size_t directory = (size_t)(name - address.sun_path);
-        if (directory == 0 || directory >= size) return;
-        memcpy(spool_dir, address.sun_path, directory);
-        spool_dir[directory] = '\0';
+        const size_t node = (size_t)(node_ends - name) - 1;
+        if (directory == 0 || directory >= sizeof place->spool_dir || node >= sizeof place->node_name) return;
+        memcpy(place->spool_dir, address.sun_path, directory);
+        memcpy(place->node_name, name + 1, node);
         return;
     }
 }
 
 int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_groups* groups) {
-    static char spool_dir[sizeof launch->spool_dir];
+    static struct step_place place;
     *launch = (berth_v1_LaunchRequest)berth_v1_LaunchRequest_init_zero;
     uid_t uid = 0;
     gid_t gid = 0;
@@ -69,11 +77,11 @@ int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_gr
     groups->count = (size_t)count;
     berth_request_groups(launch, groups);
     spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &launch->node_tasks);
-    if (spank_getenv(spank, "SLURMD_NODENAME", launch->node_name, sizeof launch->node_name) != ESPANK_SUCCESS)
-        snprintf(launch->node_name, sizeof launch->node_name, "%s", berth_host());
     snprintf(launch->image, sizeof launch->image, "%s", plugin.image);
-    if (spool_dir[0] == '\0') find_spool_dir(launch->job_id, launch->step_id, spool_dir, sizeof spool_dir);
-    memcpy(launch->spool_dir, spool_dir, sizeof spool_dir);
+    if (place.spool_dir[0] == '\0') find_place(launch->job_id, launch->step_id, &place);
+    snprintf(launch->node_name, sizeof launch->node_name, "%s",
+             place.node_name[0] != '\0' ? place.node_name : berth_host());
+    memcpy(launch->spool_dir, place.spool_dir, sizeof place.spool_dir);
     return 0;
 }
 

@@ -43,11 +43,12 @@ void signal_binding(const Napi::CallbackInfo& info) {
     if (send_signal(integer(info, 0), integer(info, 1), failure) < 0) throw to_error(info.Env(), failure);
 }
 
-Napi::Value descriptor_of_binding(const Napi::CallbackInfo& info) {
+Napi::Value pipe_of_binding(const Napi::CallbackInfo& info) {
     Failure failure;
-    Fd copy = descriptor_of(integer(info, 0), integer(info, 1), failure);
-    if (!copy) throw to_error(info.Env(), failure);
-    return Napi::Number::New(info.Env(), copy.release());
+    const uid_t owner = static_cast<uid_t>(info[3].As<Napi::Number>().Uint32Value());
+    Fd pipe = pipe_of(integer(info, 0), integer(info, 1), integer(info, 2), owner, failure);
+    if (!pipe) throw to_error(info.Env(), failure);
+    return Napi::Number::New(info.Env(), pipe.release());
 }
 
 Napi::Value lock_binding(const Napi::CallbackInfo& info) {
@@ -73,7 +74,7 @@ void export_processes(Napi::Env env, Napi::Object exports) {
     exports.Set("reap", Napi::Function::New(env, reap_binding));
     exports.Set("isAlive", Napi::Function::New(env, is_alive_binding));
     exports.Set("signal", Napi::Function::New(env, signal_binding));
-    exports.Set("descriptorOf", Napi::Function::New(env, descriptor_of_binding));
+    exports.Set("pipeOf", Napi::Function::New(env, pipe_of_binding));
     exports.Set("lock", Napi::Function::New(env, lock_binding));
     exports.Set("close", Napi::Function::New(env, close_binding));
 }

@@ -13,28 +13,14 @@
 #include <cstdio>
 #include <cstring>
 
+#include "process.h"
+
 namespace berth {
 namespace {
 
 constexpr long kNsfsMagic = 0x6e736673;   // linux/magic.h NSFS_MAGIC
 constexpr long kTmpfsMagic = 0x01021994;  // linux/magic.h TMPFS_MAGIC
 constexpr uint64_t kStatxAttrMountRoot = 0x2000;
-
-/// /proc/PID as a directory: what is opened below it belongs to one process even when the pid is used again.
-Fd open_process(pid_t pid, int pidfd, Failure& failure) {
-    char path[32];
-    std::snprintf(path, sizeof path, "/proc/%d", pid);
-    Fd directory(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) {
-        failure.set("open", path);
-        return Fd();
-    }
-    if (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) < 0) {
-        failure.set("pidfd_send_signal", path);
-        return Fd();
-    }
-    return directory;
-}
 
 /// There is no such file, or what should be its directory is none.
 bool is_absence(int error) {

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cstdio>
 
 namespace berth {
 namespace {
@@ -96,10 +99,49 @@ int send_signal(int pidfd, int signal, Failure& failure) {
     return failure.set("pidfd_send_signal", "process");
 }
 
-Fd descriptor_of(int pidfd, int fd, Failure& failure) {
-    Fd copy(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, fd, 0)));
-    if (!copy) failure.set("pidfd_getfd", "the client's descriptor");
-    return copy;
+Fd open_process(pid_t pid, int pidfd, Failure& failure) {
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/%d", pid);
+    Fd directory(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) {
+        failure.set("open", path);
+        return Fd();
+    }
+    if (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) < 0) {
+        failure.set("pidfd_send_signal", path);
+        return Fd();
+    }
+    return directory;
+}
+
+Fd pipe_of(pid_t pid, int pidfd, int fd, uid_t owner, Failure& failure) {
+    const Fd process = open_process(pid, pidfd, failure);
+    if (!process) return Fd();
+    char path[32];
+    std::snprintf(path, sizeof path, "fd/%d", fd);
+    // O_PATH asks nothing of the file system, and AT_STATX_DONT_SYNC takes what the kernel knows.
+    const Fd found(openat(process.get(), path, O_PATH | O_CLOEXEC));
+    if (!found) {
+        failure.set("open", path);
+        return Fd();
+    }
+    struct statx status = {};
+    if (statx(found.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_UID, &status) < 0) {
+        failure.set("statx", path);
+        return Fd();
+    }
+    if (!S_ISFIFO(status.stx_mode) || status.stx_uid != owner) {
+        failure.set("statx", S_ISFIFO(status.stx_mode) ? "another user's pipe" : "not a pipe", EBADF);
+        return Fd();
+    }
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", found.get());
+    // O_NONBLOCK for the opening alone: whoever has no writer yet would be waited for.
+    Fd pipe(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!pipe || fcntl(pipe.get(), F_SETFL, 0) < 0) {
+        failure.set("open", "the client's pipe");
+        return Fd();
+    }
+    return pipe;
 }
 
 }  // namespace berth

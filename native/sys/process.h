@@ -23,7 +23,12 @@ int reap(int pidfd, Failure& failure);
 /// pidfd_send_signal(2) (Linux 5.1). 1: sent; 0: the process is gone. Signal 0 only asks.
 int send_signal(int pidfd, int signal, Failure& failure);
 
-/// pidfd_getfd(2) (Linux 5.6): a duplicate of another process' descriptor.
-Fd descriptor_of(int pidfd, int fd, Failure& failure);
+/// /proc/PID as a directory: what is opened below it belongs to one process even when the pid is used again.
+Fd open_process(pid_t pid, int pidfd, Failure& failure);
+
+/// Opens a pipe that another process has as `fd`, for reading, if it belongs to `owner`; EBADF otherwise.
+/// Nothing else is ever opened, and so never closed either: both could wait for a file system that the
+/// process serves itself, or that hangs.
+Fd pipe_of(pid_t pid, int pidfd, int fd, uid_t owner, Failure& failure);
 
 }  // namespace berth

@@ -27,7 +27,6 @@ export class Connection {
   readonly peer: PeerCredentials;
   readonly #fd: number;
   readonly #reader = new FrameReader(REQUEST_LIMIT);
-  #queue: Promise<void> = Promise.resolve();
   readonly #closed: Promise<void>;
 
   constructor(
@@ -48,7 +47,7 @@ export class Connection {
     // A client that resets the connection is no event of ours.
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
-      this.#receive(chunk);
+      void this.#receive(chunk);
     });
     if (this.peer.uid !== 0) socket.setTimeout(SILENCE_LIMIT, () => socket.destroy());
   }
@@ -93,15 +92,29 @@ export class Connection {
     });
   }
 
-  #receive(chunk: Buffer): void {
-    let frames: Buffer[];
+  /**
+   * Nothing more is read until all that came is answered and the answers have left: requests and replies wait in the
+   * kernel's buffers, which have an end, and not in the daemon's memory.
+   */
+  async #receive(chunk: Buffer): Promise<void> {
+    this.socket.pause();
     try {
-      frames = this.#reader.push(chunk);
+      for (const bytes of this.#reader.push(chunk)) {
+        await this.#answer(bytes);
+        await this.#sent();
+      }
     } catch (error) {
       this.#fail(error, undefined);
-      return;
+      await this.#sent();
     }
-    for (const bytes of frames) this.#queue = this.#queue.then(() => this.#answer(bytes));
+    this.socket.resume();
+  }
+
+  /** Settles when few answers wait for the client to read them (Node's high-water mark), or the client is gone. */
+  async #sent(): Promise<void> {
+    // "drain" only comes after that mark was reached.
+    if (this.socket.destroyed || !this.socket.writableNeedDrain) return;
+    await Promise.race([this.#closed, new Promise<void>((resolve) => this.socket.once('drain', resolve))]);
   }
 
   async #answer(bytes: Buffer): Promise<void> {
@@ -119,8 +132,8 @@ export class Connection {
     const message = toErrorMessage(error);
     this.report(message, this, request);
     this.refuse(message);
-    // Out of step, nothing that follows can be understood.
-    if (message.code === 'BERTH_PROTOCOL_FRAME' || message.code === 'BERTH_PROTOCOL_VERSION') this.socket.end();
+    // Out of step, nothing that follows can be understood, and none of it is looked at.
+    if (message.code === 'BERTH_PROTOCOL_FRAME' || message.code === 'BERTH_PROTOCOL_VERSION') this.socket.destroySoon();
   }
 }
 

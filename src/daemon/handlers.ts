@@ -1,4 +1,3 @@
-import { fstatSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Config } from '../config/index.js';
@@ -6,7 +5,7 @@ import { occupants, type Container, type Registry } from '../container/index.js'
 import { BerthError } from '../errors/index.js';
 import type { ImageStore } from '../image/index.js';
 import type { Launched, Launcher, LaunchOrder } from '../launch/index.js';
-import { native } from '../native/index.js';
+import { isNativeError, native } from '../native/index.js';
 import { importScope, mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -224,27 +223,23 @@ export class Handlers {
 }
 
 /**
- * The pipe that the client reads its archive into. pidfd_getfd(2) is done with root's rights, and the client may have
- * become another program meanwhile, a setuid one even, with files open that the client itself may not read. So it has
- * to be a pipe, and one that the client's user has made.
+ * The pipe that the client writes its archive into. It is opened with root's rights, and the client may have become
+ * another program meanwhile, a setuid one even, with files open that the client itself may not read. So it has to be a
+ * pipe, and one that the client's user has made.
  *
  * @throws BerthError BERTH_IMPORT_SOURCE
  */
 function takeArchive({ peer }: Connection, sourceFd: number): number {
-  let archive: number;
   try {
-    archive = native.descriptorOf(peer.pidfd, sourceFd);
-  } catch (error) {
-    throw notAnArchive(error instanceof Error ? error.message : String(error), error);
+    return native.pipeOf(peer.pid, peer.pidfd, sourceFd, peer.uid);
+  } catch (cause) {
+    const why = isNativeError(cause, 'EBADF')
+      ? 'the client gave something else than a pipe of its own'
+      : cause instanceof Error
+        ? cause.message
+        : String(cause);
+    throw new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
   }
-  const found = fstatSync(archive);
-  if (found.isFIFO() && found.uid === peer.uid) return archive;
-  native.close(archive);
-  throw notAnArchive('the client gave something else than a pipe of its own');
-}
-
-function notAnArchive(why: string, cause?: unknown): BerthError {
-  return new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
 }
 
 function describe(container: Container, ranks: number, timeline: boolean): v1.Container.$Properties {

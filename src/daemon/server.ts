@@ -9,6 +9,12 @@ import { Connection, type Handler, type Report } from './connection.js';
 /** Connections a plain user may have at once: nobody can take all of berthd's descriptors. */
 const MOST_PER_USER = 64;
 
+/**
+ * Connections of all plain users together: in a user namespace one person has thousands of uids (subuid(5)). Slurm's own
+ * connections are not counted.
+ */
+const MOST_OF_USERS = 1024;
+
 /** sd_listen_fds(3): the first descriptor that systemd passes. */
 const LISTEN_FD = 3;
 
@@ -62,13 +68,14 @@ function accept(socket: Socket, handle: Handler, report: Report, log: Logger, pe
     if (left > 0) perUser.set(uid, left);
     else perUser.delete(uid);
   });
-  if (count > MOST_PER_USER) {
+  const all = [...perUser.values()].reduce((sum, each) => sum + each, 0);
+  if (count > MOST_PER_USER || all > MOST_OF_USERS) {
     connection.refuse(
       new BerthError('BERTH_NOT_PERMITTED', {
-        what: `more than ${MOST_PER_USER} connections at a time`,
+        what: count > MOST_PER_USER ? `more than ${MOST_PER_USER} connections at a time` : 'one more connection',
         uid,
         why: 'berthd keeps room for the other users of this node',
-        hint: 'wait for your other berth commands to finish',
+        hint: 'wait for the berth commands that are running on this node to finish',
       }),
     );
     socket.destroySoon();

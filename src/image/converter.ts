@@ -81,6 +81,42 @@ export function convert(
   });
 }
 
+/**
+ * Does the squashfs file hold device nodes? `berth import` leaves them out of what it sends, but an archive may come from
+ * another client. Nothing in a container needs one of the image, and a kernel that opened it would give its user the
+ * node's disks. Read by rdsquashfs (squashfs-tools-ng), confined as {@link convert}.
+ *
+ * @param directory the working directory; `file` is in it and readable by others.
+ * @throws Error when the file cannot be read.
+ */
+export function holdsDeviceNodes(directory: string, file: string): Promise<boolean> {
+  const [program, ...argv] = [...confinement(), 'rdsquashfs', '--describe', file];
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, argv, {
+      cwd: directory,
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    // One line for each file, its kind first (gensquashfs(1)); a line that has not ended yet stays for the next piece.
+    let rest = '\n';
+    let found = false;
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      rest += text;
+      found ||= rest.includes('\nnod ');
+      rest = rest.slice(rest.lastIndexOf('\n'));
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-MESSAGE_LIMIT);
+    });
+    child.once('error', reject);
+    child.once('close', (status) => {
+      if (status === 0) resolve(found);
+      else reject(new Error(`rdsquashfs ended with status ${status ?? 'unknown'}: ${said.trim()}`));
+    });
+  });
+}
+
 function confinement(): string[] {
   return [
     ...['setpriv', '--pdeathsig', 'KILL'],

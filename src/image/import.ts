@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BerthError } from '../errors/index.js';
-import { convert, CONVERTER_GID, CONVERTER_UID } from './converter.js';
+import { convert, holdsDeviceNodes, CONVERTER_GID, CONVERTER_UID } from './converter.js';
 import { makeDirectory, moveIntoPlace, writeDurably } from './durable.js';
 import { isStorageFull, storeFailure } from './failures.js';
 import type { Layout, Scope } from './layout.js';
@@ -87,6 +87,9 @@ async function makeImage(
     const { size } = await image.stat();
     const fault = await superblockFault(image, size);
     if (fault !== undefined) throw failed(options.name, `the image made of the archive is not usable: ${fault}`);
+    if (await holdsDeviceNodes(temporary, 'image')) {
+      throw failed(options.name, 'the archive has device nodes, which an image must not have');
+    }
     const digest = await sha256(file);
     await keep(file, layout.image(digest), digest);
     return { digest, size };

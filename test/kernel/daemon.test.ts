@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { frame, PROTOCOL, v1, version } from '../../src/protocol/index.js';
@@ -178,6 +178,26 @@ describe('berthd', () => {
       expect(execFileSync('setpriv', user, { encoding: 'utf8' }).trim()).toBe('16');
       const client = await TestClient.open(daemon.socket);
       expect((await client.ask({ list: {} }))?.list).toBeDefined();
+    });
+
+    it('a plain user, keeps requests and replies that wait out of its memory', async () => {
+      await daemon.start();
+      const memory = () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1]);
+      const before = memory();
+      const request = frame(v1.Request.encode({ protocol: PROTOCOL, version, images: {} }).finish());
+      // Asks without an end and reads nothing.
+      const flood = `
+        const net = require('node:net');
+        const requests = Buffer.concat(Array(4000).fill(Buffer.from(process.argv[2], 'hex')));
+        for (let i = 0; i < 8; i++) {
+          const socket = net.connect(process.argv[1], () => ask()).on('error', () => undefined);
+          const ask = () => socket.write(requests, (error) => error || ask());
+        }
+        setTimeout(() => process.exit(0), 3000);`;
+      const user = ['--reuid=2002', '--regid=2002', '--clear-groups', process.execPath, '-e', flood, daemon.socket];
+      execFileSync('setpriv', [...user, request.toString('hex')]);
+      // It was a gigabyte when they were read as fast as they came.
+      expect(memory() - before).toBeLessThan(64 * 1024);
     });
 
     it('root about an image that is not there, says what to do', async () => {

@@ -65,6 +65,16 @@ describe('an import', () => {
     expect(leftovers()).toEqual([]);
   });
 
+  it('refuses an archive with a device node, which no kernel is ever to open for its user', async () => {
+    const store = await openStore();
+    execFileSync('mknod', [join(rootfs, 'etc/zero'), 'c', '1', '5']);
+    await expect(importFile(store, 'mine', makeTar('a.tar'))).rejects.toMatchObject({
+      code: 'BERTH_IMPORT_FAILED',
+      why: 'the archive has device nodes, which an image must not have',
+    });
+    expect(leftovers()).toEqual([]);
+  });
+
   it("keeps owners, the root directory's own mode, extended attributes, hard links and sparse files", async () => {
     execFileSync('chown', ['1000:1001', join(rootfs, 'etc/os-release')]);
     execFileSync('setfattr', ['-n', 'user.note', '-v', 'kept', join(rootfs, 'usr/bin/tool')]);

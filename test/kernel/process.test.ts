@@ -1,4 +1,5 @@
-import { closeSync, openSync, readFileSync, readlinkSync, writeFileSync, chmodSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, closeSync, openSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { native } from '../../src/native/index.js';
@@ -157,23 +158,41 @@ describe('a signal', () => {
   });
 });
 
-describe('the descriptor of another process', () => {
-  it('is duplicated, and closes on exec here', async () => {
-    const client = await Caller.connect(scratch);
-    const copy = native.descriptorOf(client.pidfd, 1);
-    expect(closesOnExec(copy)).toBe(true);
-    expect(readlinkSync(`/proc/self/fd/${copy}`)).toBe(readlinkSync(`/proc/${client.pid}/fd/1`));
-    native.close(copy);
+describe('the pipe of another process', () => {
+  /** A process that has a FIFO as descriptor 8. */
+  function connectWithPipe(): Promise<Caller> {
+    const fifo = join(scratch, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    return Caller.connect(scratch, ['sh', '-c', `exec "$@" 8<>${fifo}`, 'sh']);
+  }
+
+  it('is opened for reading, and closes on exec here', async () => {
+    const client = await connectWithPipe();
+    const pipe = native.pipeOf(client.pid, client.pidfd, 8, 0);
+    expect(closesOnExec(pipe)).toBe(true);
+    expect(readlinkSync(`/proc/self/fd/${pipe}`)).toBe(join(scratch, 'fifo'));
+    native.close(pipe);
     await client.close();
+    rmSync(join(scratch, 'fifo'));
+  });
+
+  it("is not opened when it is another user's, nor is anything else", async () => {
+    const client = await connectWithPipe();
+    const refused = expect.objectContaining({ code: 'EBADF', syscall: 'statx' }) as unknown;
+    expect(() => native.pipeOf(client.pid, client.pidfd, 8, 2002)).toThrow(refused);
+    // Its standard output is a socket.
+    expect(() => native.pipeOf(client.pid, client.pidfd, 1, 0)).toThrow(refused);
+    await client.close();
+    rmSync(join(scratch, 'fifo'));
   });
 
   it('that it does not have gives an error', async () => {
     const client = await Caller.connect(scratch);
-    expect(() => native.descriptorOf(client.pidfd, 9999)).toThrow(
-      expect.objectContaining({ code: 'EBADF', syscall: 'pidfd_getfd', object: "the client's descriptor" }),
+    expect(() => native.pipeOf(client.pid, client.pidfd, 9999, 0)).toThrow(
+      expect.objectContaining({ code: 'ENOENT', syscall: 'open', object: 'fd/9999' }),
     );
     await client.leave();
-    expect(() => native.descriptorOf(client.pidfd, 1)).toThrow(expect.objectContaining({ code: 'ESRCH' }));
+    expect(() => native.pipeOf(client.pid, client.pidfd, 1, 0)).toThrow(/No such (file|process)/);
     await client.close();
   });
 });
