@@ -100,13 +100,12 @@ static int exec_by_slurm(const struct options* options, const berth_v1_ExecReply
     char job[32];
     char node[sizeof container->node_name + 16];
     char image[sizeof container->image + 16];
-    char chdir_option[PATH_MAX + 16];
     snprintf(job, sizeof job, "--jobid=%u", (unsigned)container->job_id);
     snprintf(node, sizeof node, "--nodelist=%s", container->node_name);
     snprintf(image, sizeof image, "--image=%s", container->image);
     size_t count = 0;
     while (options->command[count] != NULL) count++;
-    const char** arguments = calloc(count + 16, sizeof *arguments);
+    const char** arguments = calloc(count + 24, sizeof *arguments);
     if (arguments == NULL) return STATUS_BERTH_FAILED;
     size_t n = 0;
     arguments[n++] = (char*)"srun";
@@ -119,12 +118,17 @@ static int exec_by_slurm(const struct options* options, const berth_v1_ExecReply
     arguments[n++] = node;
     arguments[n++] = image;
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) arguments[n++] = (char*)"--pty";
-    if (options->workdir != NULL) {
-        snprintf(chdir_option, sizeof chdir_option, "--chdir=%s", options->workdir);
-        arguments[n++] = chdir_option;
-    }
     arguments[n++] = (char*)"--";
+    if (options->workdir != NULL) {
+        /* Not srun's --chdir, which is taken on the host: it knows no directory that only the image has. */
+        arguments[n++] = (char*)"sh";
+        arguments[n++] = (char*)"-c";
+        arguments[n++] = (char*)"cd -- \"$1\" || exit 125; shift; exec \"$@\"";
+        arguments[n++] = (char*)"sh";
+        arguments[n++] = options->workdir;
+    }
     for (size_t i = 0; i < count; i++) arguments[n++] = options->command[i];
+    for (int i = 0; i < options->environment_count; i++) putenv(options->environment[i]);
     execvp("srun", (char* const*)arguments);
     struct berth_failure failure;
     BERTH_FAIL(
