@@ -83,8 +83,9 @@ declare module 'berth-native' {
   }
 
   /**
-   * Starts the builder executable with nothing but three descriptors: 3 the socket, 4 the image mount, 5 the pidfd of
-   * the process whose mount namespace it is to build in. It is killed when the calling thread's process ends.
+   * Starts the builder executable with /dev/null as input and output, our standard error, and three descriptors: 3 the
+   * socket, 4 the image mount, 5 the pidfd of the process whose mount namespace it is to build in. It is killed when
+   * the calling thread's process ends.
    */
   export function spawnBuilder(executable: string, imageMount: number, caller: number): Builder;
 

@@ -62,7 +62,7 @@ int Skeleton::resolve(const std::string& path, std::string& resolved, Failure& f
             if (name_of(image_, top, failure) < 0 || name_of(found.get(), resolved, failure) < 0) return -1;
             if (resolved.compare(0, top.size(), top) != 0)
                 return failure.set("readlink", path.c_str(), EXDEV);
-            resolved = resolved.substr(top.size()) + missing;
+            resolved.erase(0, top.size()).append(missing);
             if (resolved.empty()) resolved = "/";
             return 0;
         }

@@ -71,6 +71,10 @@ int berth_connect(const char* path, int patience_ms, struct berth_failure* failu
     for (;;) {
         BERTH_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0) return unreachable(path, "socket", strerror(errno), failure);
+        /* connect(2) waits for a daemon that does not accept, without this for ever; so does send(2). */
+        const struct timeval limit = {.tv_sec = patience_ms / 1000 + 1};
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
+            return unreachable(path, "setsockopt SO_SNDTIMEO", strerror(errno), failure);
         if (connect(fd, (struct sockaddr*)&address, sizeof address) == 0) {
             if (check_listener(fd, path, failure) < 0) return -1;
             return berth_take(&fd);
@@ -206,7 +210,9 @@ int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_de
     pb_istream_t stream = pb_istream_from_buffer(bytes, length);
     const bool decoded = pb_decode(&stream, berth_v1_Reply_fields, reply);
     if (decoded && reply->has_error) return keep_error(&reply->error, failure);
-    if (decoded && reply->protocol != berth_v1_Protocol_PROTOCOL_CURRENT) {
+    /* The version comes first: of another one, the rest need not be readable. */
+    const bool tells_version = decoded || reply->protocol != berth_v1_Protocol_PROTOCOL_UNSPECIFIED;
+    if (tells_version && reply->protocol != berth_v1_Protocol_PROTOCOL_CURRENT) {
         char ours[16];
         char theirs[16];
         snprintf(ours, sizeof ours, "%d", (int)berth_v1_Protocol_PROTOCOL_CURRENT);

@@ -18,6 +18,10 @@ constexpr int kMostDescriptors = 8;
 
 /// What runs in the child: system calls only. Returns errno of what failed; does not return on success.
 int become(const char* executable, const int* descriptors, int count, pid_t parent) {
+    // Node closes its standard descriptors on exec: what the child opens first must not become its stderr.
+    const int null = open("/dev/null", O_RDWR);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0) return errno;
+    if (fcntl(STDERR_FILENO, F_SETFD, 0) < 0 && dup2(null, STDERR_FILENO) < 0) return errno;
     // Above everything that is about to be placed, so that no placing overwrites one not placed yet.
     int moved[kMostDescriptors];
     for (int i = 0; i < count; i++) {

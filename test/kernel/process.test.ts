@@ -1,8 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, closeSync, openSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { native } from '../../src/native/index.js';
+import { builderExecutable, native, type Builder } from '../../src/native/index.js';
 import { Caller } from './helpers/caller.js';
 import { closesOnExec, expectNothingLeft, openDescriptors, residue, type Residue } from './helpers/residue.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
@@ -28,12 +37,7 @@ function script(text: string): string {
   return path;
 }
 
-/** What the process says through its descriptor 3 until it closes it. */
-function readAll(socket: number): string {
-  return readFileSync(socket, 'utf8');
-}
-
-function spawnWithNulls(executable: string): ReturnType<typeof native.spawnBuilder> {
+function spawnWithNulls(executable: string): Builder {
   const image = openSync('/dev/null', 'r');
   const caller = openSync('/dev/zero', 'r');
   try {
@@ -49,54 +53,48 @@ async function untilReaped(pidfd: number): Promise<void> {
 }
 
 describe('a spawned builder', () => {
-  it('has the three descriptors where it looks for them, and no environment', async () => {
-    const { pidfd, socket } = spawnWithNulls(
-      script(
-        'readlink /proc/$$/fd/4 >&3; readlink /proc/$$/fd/5 >&3; tr "\\0" "\\n" </proc/$$/environ >&3; echo end >&3',
-      ),
-    );
-    expect(readAll(socket).split('\n')).toEqual(['/dev/null', '/dev/zero', 'end', '']);
-    await untilReaped(pidfd);
-    native.close(pidfd);
-    native.close(socket);
+  let builder: Builder;
+
+  beforeEach(() => {
+    builder = spawnWithNulls(builderExecutable);
   });
 
-  it('inherits no other descriptor, not even one that does not close on exec', async () => {
+  afterEach(async () => {
+    native.signal(builder.pidfd, 9);
+    await untilReaped(builder.pidfd);
+    native.close(builder.pidfd);
+    native.close(builder.socket);
+  });
+
+  const fd = (number: number): string => readlinkSync(`/proc/${builder.pid}/fd/${number}`);
+
+  it('has our standard error, the three descriptors where it looks for them, and no others', () => {
     const stray = openSync('/dev/full', 'r');
-    const { pidfd, socket } = spawnWithNulls(script('ls -l /proc/$$/fd >&3'));
-    const listing = readAll(socket);
-    expect(listing).not.toContain('/dev/full');
-    expect(
-      listing
-        .match(/ (\d+) -> /g)
-        ?.map((word) => Number(/\d+/.exec(word)?.[0]))
-        .filter((fd) => fd > 5 && fd !== 10),
-    ).toEqual([]);
+    expect(readdirSync(`/proc/${builder.pid}/fd`)).toEqual(['0', '1', '2', '3', '4', '5']);
+    expect([fd(0), fd(1), fd(2)]).toEqual(['/dev/null', '/dev/null', readlinkSync('/proc/self/fd/2')]);
+    expect([fd(4), fd(5)]).toEqual(['/dev/null', '/dev/zero']);
+    expect(fd(3)).toMatch(/^socket:/);
     closeSync(stray);
-    await untilReaped(pidfd);
-    native.close(pidfd);
-    native.close(socket);
   });
 
-  it('blocks no signal', async () => {
-    const { pidfd, socket } = spawnWithNulls(script('grep SigBlk /proc/$$/status >&3'));
-    expect(readAll(socket)).toMatch(/^SigBlk:\t0+\n$/);
-    await untilReaped(pidfd);
-    native.close(pidfd);
-    native.close(socket);
+  it('has no environment and no arguments', () => {
+    expect(readFileSync(`/proc/${builder.pid}/environ`, 'utf8')).toBe('');
+    expect(readFileSync(`/proc/${builder.pid}/cmdline`, 'utf8')).toBe(`${builderExecutable}\0`);
   });
 
-  it('is known by pid and pidfd, and our ends close on exec', async () => {
-    const { pid, pidfd, socket } = spawnWithNulls('/bin/cat');
-    expect(readlinkSync(`/proc/${pid}/exe`)).toMatch(/cat$/);
-    expect(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'utf8')).toMatch(new RegExp(`^Pid:\\s+${pid}$`, 'm'));
-    expect([pidfd, socket].map(closesOnExec)).toEqual([true, true]);
-    native.signal(pidfd, 9);
-    await untilReaped(pidfd);
-    native.close(pidfd);
-    native.close(socket);
+  it('blocks no signal', () => {
+    expect(readFileSync(`/proc/${builder.pid}/status`, 'utf8')).toMatch(/^SigBlk:\t0+$/m);
   });
 
+  it('is known by pid and pidfd, and our ends close on exec', () => {
+    expect(readFileSync(`/proc/self/fdinfo/${builder.pidfd}`, 'utf8')).toMatch(
+      new RegExp(`^Pid:\\s+${builder.pid}$`, 'm'),
+    );
+    expect([builder.pidfd, builder.socket].map(closesOnExec)).toEqual([true, true]);
+  });
+});
+
+describe('spawning a builder', () => {
   it.each([
     ['is not there', '/no/such/builder', 'ENOENT'],
     ['is no program', '/etc/passwd', 'EACCES'],
@@ -142,7 +140,7 @@ describe('reaping', () => {
 
 describe('a signal', () => {
   it('reaches the process, and a process that is gone is no error', async () => {
-    const { pidfd, socket } = spawnWithNulls('/bin/cat');
+    const { pidfd, socket } = spawnWithNulls(builderExecutable);
     native.signal(pidfd, 15);
     await untilReaped(pidfd);
     native.signal(pidfd, 15);
