@@ -23,8 +23,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-  removeScratch(scratch);
+  try {
+    await expectNothingLeft(scratch, before);
+  } finally {
+    removeScratch(scratch);
+  }
 });
 
 /** A user namespace with the maps, for the time of `use`. */

@@ -30,8 +30,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-  removeScratch(scratch);
+  try {
+    await expectNothingLeft(scratch, before);
+  } finally {
+    removeScratch(scratch);
+  }
 });
 
 async function mountFile(path: string, candidate = -1): Promise<ImageMount> {

@@ -26,8 +26,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-  removeScratch(scratch);
+  try {
+    await expectNothingLeft(scratch, before);
+  } finally {
+    removeScratch(scratch);
+  }
 });
 
 /** A process in namespaces of its own, for the time of `use`. */

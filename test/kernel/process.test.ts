@@ -25,8 +25,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-  removeScratch(scratch);
+  try {
+    await expectNothingLeft(scratch, before);
+  } finally {
+    removeScratch(scratch);
+  }
 });
 
 /** An executable that does what the shell script says. */
@@ -77,9 +80,11 @@ describe('a spawned builder', () => {
     closeSync(stray);
   });
 
-  it('has no environment and no arguments', () => {
-    expect(readFileSync(`/proc/${builder.pid}/environ`, 'utf8')).toBe('');
-    expect(readFileSync(`/proc/${builder.pid}/cmdline`, 'utf8')).toBe(`${builderExecutable}\0`);
+  it('has no environment and no arguments', async () => {
+    // execve(2) lets the parent go on before /proc shows the new arguments.
+    const read = (name: string): string => readFileSync(`/proc/${builder.pid}/${name}`, 'utf8');
+    await expect.poll(() => read('cmdline'), { interval: 2 }).toBe(`${builderExecutable}\0`);
+    expect(read('environ')).toBe('');
   });
 
   it('blocks no signal', () => {

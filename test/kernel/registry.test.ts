@@ -29,8 +29,11 @@ beforeEach(() => {
 afterEach(async () => {
   for (const registry of opened.splice(0)) for (const container of registry.all()) registry.end(container);
   expect(readdirSync(directory)).toEqual([]);
-  await expectNothingLeft(scratch, before);
-  removeScratch(scratch);
+  try {
+    await expectNothingLeft(scratch, before);
+  } finally {
+    removeScratch(scratch);
+  }
 });
 
 function openRegistry(): Registry {

@@ -16,8 +16,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-  removeScratch(scratch);
+  try {
+    await expectNothingLeft(scratch, before);
+  } finally {
+    removeScratch(scratch);
+  }
 });
 
 describe("a client's credentials", () => {
