@@ -33,7 +33,14 @@ export async function writeDebianImage(directory: string, text: string): Promise
   try {
     await copyFile(tar, archive);
     await writeFixtures(stage, text);
-    await run('tar', ['--append', `--file=${archive}`, `--directory=${stage}`, './fixtures', './image', './etc/localtime']);
+    await run('tar', [
+      '--append',
+      `--file=${archive}`,
+      `--directory=${stage}`,
+      './fixtures',
+      './image',
+      './etc/localtime',
+    ]);
     return archive;
   } finally {
     await rm(stage, { recursive: true, force: true });

@@ -83,7 +83,9 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
   });
 
   it("what the image's owners keep to themselves stays so", async () => {
-    const seen = await contained('cat /fixtures/daemon-owned 2>&1; cat /etc/shadow 2>&1; touch /fixtures/setgid/x 2>&1; true');
+    const seen = await contained(
+      'cat /fixtures/daemon-owned 2>&1; cat /etc/shadow 2>&1; touch /fixtures/setgid/x 2>&1; true',
+    );
     expect(seen).toEqual([
       'cat: /fixtures/daemon-owned: Permission denied',
       'cat: /etc/shadow: Permission denied',

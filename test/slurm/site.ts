@@ -113,7 +113,12 @@ export class Site {
       OMPI_MCA_mpi_yield_when_idle: '1',
       ...options.env,
     };
-    return this.cluster.exec('login', ['bash', '-c', `${BATCH}\n${script}`], { timeout: 60_000, ...options, user, env });
+    return this.cluster.exec('login', ['bash', '-c', `${BATCH}\n${script}`], {
+      timeout: 60_000,
+      ...options,
+      user,
+      env,
+    });
   }
 
   /**
