@@ -33,6 +33,8 @@ extern struct plugin plugin;
 /* options.c */
 int options_configure(int argc, char** argv);
 int options_register(spank_t spank);
+/* Tells a user of srun what they would wonder about later. */
+void options_warn(void);
 /* Prolog and epilog know options only by asking. True when an image was asked for. */
 bool options_query(spank_t spank);
 /* Is this a step whose tasks belong into the container? */

@@ -1,7 +1,9 @@
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <slurm/slurm.h>
 
@@ -52,6 +54,30 @@ static int set_image(int value, const char* argument, int remote) {
 int options_register(spank_t spank) {
     if (spank_option_register(spank, &image_option) != ESPANK_SUCCESS) return -1;
     return spank_option_register(spank, &container_image_option) == ESPANK_SUCCESS ? 0 : -1;
+}
+
+/* srun looks for the program on the submit host when it is to copy it (--bcast, SLURM_BCAST) and fails there,
+ * without a word of containers. The option stands in srun's own command line, which the kernel shows. */
+static bool asks_for_bcast(void) {
+    if (getenv("SLURM_BCAST") != NULL) return true;
+    static char words[16384];
+    BERTH_FD file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    const ssize_t length = file < 0 ? -1 : read(file, words, sizeof words - 1);
+    if (length <= 0) return false;
+    words[length] = '\0';
+    for (const char* word = words; word < words + length; word += strlen(word) + 1) {
+        if (strcmp(word, "--") == 0) return false;
+        if (strcmp(word, "--bcast") == 0 || strncmp(word, "--bcast=", 8) == 0) return true;
+    }
+    return false;
+}
+
+void options_warn(void) {
+    if (plugin.image[0] == '\0' || !asks_for_bcast()) return;
+    struct berth_failure failure;
+    BERTH_FAIL(&failure, BERTH_TEST_EXEC, (), ("--bcast copies the program from here to the nodes"), ());
+    slurm_info("berth: %s: %s: %s", failure.code, failure.what, failure.why);
+    slurm_info("berth:   hint: %s", failure.hint);
 }
 
 bool options_query(spank_t spank) {

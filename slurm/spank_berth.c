@@ -27,6 +27,7 @@ int slurm_spank_init(spank_t spank, int argc, char** argv) {
 int slurm_spank_init_post_opt(spank_t spank, int argc, char** argv) {
     (void)argc;
     (void)argv;
+    if (spank_context() == S_CTX_LOCAL) options_warn();
     if (in_slurmstepd() && step_is_contained(spank)) step_ask_early(spank);
     return 0;
 }

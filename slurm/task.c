@@ -17,6 +17,7 @@ static struct {
     /* Where this rank's descriptors came from: slurmstepd's connection, or its own. */
     int connection;
     bool entered;
+    char cwd[4096];
     uint32_t wait_us;
     uint32_t join_us;
     /* Why this rank cannot run; shared by all ranks of the node? */
@@ -79,26 +80,21 @@ static int ask(spank_t spank, struct berth_failure* failure) {
         const bool gone = strcmp(failure->code, "BERTH_DAEMON_UNREACHABLE") == 0;
         if (!gone || timed_out || berth_now_ms() >= patience_ends) return -1;
     }
-    const int expected = reply.body.launch.user_namespace ? 2 : 1;
-    if (reply.which_body != berth_v1_Reply_launch_tag || task.namespaces.count != expected)
+    if (reply.which_body != berth_v1_Reply_launch_tag ||
+        task.namespaces.count != (reply.body.launch.user_namespace ? 2 : 1))
         return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"),
                           ());
     task.reply = reply.body.launch;
     return 0;
 }
 
-static int enter(spank_t spank) {
+static int enter(void) {
     const int64_t start = berth_now_us();
     struct berth_failure failure;
-    char cwd[4096];
-    const char* directory = getcwd(cwd, sizeof cwd);
-    bool cwd_missing = false;
-    if (berth_enter(&task.namespaces, directory, &cwd_missing, &failure) < 0) return fail(&failure, false);
+    if (getcwd(task.cwd, sizeof task.cwd) == NULL) task.cwd[0] = '\0';
+    if (berth_enter(&task.namespaces, &failure) < 0) return fail(&failure, false);
     berth_close_descriptors(&task.namespaces);
     if (berth_drop_bounding_set(&failure) < 0) return fail(&failure, false);
-    if (cwd_missing && local_rank(spank) == 0)
-        slurm_error("berth: the container has no directory %s (or you may not enter it): starting in /",
-                    directory != NULL ? directory : "like the current one");
     task.entered = true;
     task.join_us = (uint32_t)(berth_now_us() - start);
     return 0;
@@ -122,7 +118,7 @@ int task_init_privileged(spank_t spank) {
     }
     task.wait_us = (uint32_t)(berth_now_us() - start);
     /* Without a user namespace only root may join; with one, only the user is to. */
-    return task.reply.user_namespace ? 0 : enter(spank);
+    return task.reply.user_namespace ? 0 : enter();
 }
 
 /* Tells berthd how long this rank took. Best effort: nobody waits for it. */
@@ -138,10 +134,13 @@ static void report_joined(spank_t spank) {
 
 int task_init(spank_t spank) {
     const int64_t start = berth_now_us();
-    if (!task.failed && !task.entered) enter(spank);
+    if (!task.failed && !task.entered) enter();
     struct berth_failure failure;
     if (!task.failed && berth_drop_privileges(&failure) < 0) fail(&failure, false);
     if (task.failed) give_up(spank);
+    if (!berth_change_directory(task.cwd) && local_rank(spank) == 0)
+        slurm_error("berth: the container has no directory %s, or you may not enter it: starting in /",
+                    task.cwd[0] != '\0' ? task.cwd : "like the current one");
     spank_setenv(spank, "BERTH_CONTAINER", task.reply.container_id, 1);
     spank_setenv(spank, "BERTH_IMAGE", task.reply.image, 1);
     spank_setenv(spank, "BERTH_IMAGE_DIGEST", task.reply.digest, 1);

@@ -1,9 +1,11 @@
 #include "identity.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -30,6 +32,17 @@ int become_user(const Spec& spec, Failure& failure) {
     if (setresgid(spec.gid, spec.gid, spec.gid) < 0) return failure.set("setresgid", "the user's group");
     if (setresuid(spec.uid, spec.uid, spec.uid) < 0) return failure.set("setresuid", "the user");
     return die_with_parent(failure);
+}
+
+int keep_building_capabilities(Failure& failure) {
+    __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {};
+    for (const int capability : {CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_FOWNER,
+                                 CAP_FSETID, CAP_DAC_OVERRIDE})
+        kept[capability / 32].effective |= 1U << (capability % 32);
+    for (__user_cap_data_struct& word : kept) word.permitted = word.effective;
+    if (syscall(SYS_capset, &header, kept) < 0) return failure.set("capset", "the builder");
+    return 0;
 }
 
 LookUpAsUser::LookUpAsUser(const Spec& spec, Failure& failure) {

@@ -55,6 +55,7 @@ int enter_namespaces(const Spec& spec, Progress& progress) {
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);
     if (!spec.user_namespace) {
+        if (keep_building_capabilities(failure) < 0) return -1;
         if (unshare(CLONE_NEWNS) < 0) return failure.set("unshare", "mount namespace");
         return make_slave("/", failure);
     }

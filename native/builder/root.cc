@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "../sys/mount.h"
+#include "identity.h"
 #include "skeleton.h"
 
 namespace berth::builder {
@@ -47,7 +48,10 @@ int mount_overlay(const Spec& spec, int workspace, Fd& root, Failure& failure) {
     return open_directory(workspace, "root", root, failure);
 }
 
-int attach_source(const Source& source, int root, const std::string& resolved, Failure& failure) {
+int attach_source(const Spec& spec, const Source& source, int root, const std::string& resolved,
+                  Failure& failure) {
+    const LookUpAsUser as_user(spec, failure);
+    if (as_user.failed()) return -1;
     // The destination was resolved and made before: a symbolic link on the way now would be a surprise.
     const int kind = source.is_directory ? O_DIRECTORY : 0;
     const Fd target = open_in_root(root, resolved.c_str(), O_PATH | O_NOFOLLOW | kind, false, failure);
@@ -89,7 +93,7 @@ int build_root(const Spec& spec, int image, std::vector<Source>& sources, Progre
     if (mount_overlay(spec, workspace.get(), root, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_DESTINATION;
     for (size_t i = 0; i < sources.size(); i++) {
-        if (attach_source(sources[i], root.get(), destinations[i], failure) < 0) return -1;
+        if (attach_source(spec, sources[i], root.get(), destinations[i], failure) < 0) return -1;
     }
     progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
     return change_root(root.get(), failure);

@@ -1,10 +1,15 @@
 #include "enter.h"
 
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,16 +19,17 @@ static int join_failed(const char* call, const char* object, struct berth_failur
                       (BERTH_TEXT("%s: %s: %s", call, object, strerror(errno))), ());
 }
 
-int berth_enter(const struct berth_descriptors* namespaces, const char* cwd, bool* cwd_missing,
-                struct berth_failure* failure) {
+int berth_enter(const struct berth_descriptors* namespaces, struct berth_failure* failure) {
     const bool user_namespace = namespaces->count == 2;
     if (user_namespace && setns(namespaces->fd[0], CLONE_NEWUSER) < 0)
         return join_failed("setns", "user namespace", failure);
     if (setns(namespaces->fd[user_namespace ? 1 : 0], CLONE_NEWNS) < 0)
         return join_failed("setns", "mount namespace", failure);
-    /* setns(2) has moved us to the container's root; never back to a directory of the host. */
-    *cwd_missing = cwd == NULL || chdir(cwd) < 0;
     return 0;
+}
+
+bool berth_change_directory(const char* directory) {
+    return directory != NULL && chdir(directory) == 0;
 }
 
 int berth_drop_bounding_set(struct berth_failure* failure) {
@@ -43,5 +49,36 @@ int berth_drop_privileges(struct berth_failure* failure) {
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
     memset(none, 0, sizeof none);
     if (syscall(SYS_capset, &header, none) < 0) return join_failed("capset", "no capabilities", failure);
+    return 0;
+}
+
+#if defined(__x86_64__)
+#define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#error "the seccomp filter does not know this architecture"
+#endif
+
+int berth_guard_terminal(struct berth_failure* failure) {
+    enum { TIOCLINUX_REQUEST = 0x541C }; /* asm-generic/ioctls.h */
+    struct sock_filter rules[] = {
+        /* Another architecture's system call numbers would slip through: they end the process. */
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCHITECTURE, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+        /* The kernel takes 32 bits of an ioctl's request: the lower half, first in memory on little-endian.
+         */
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX_REQUEST, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    };
+    struct sock_fprog program = {.len = sizeof rules / sizeof rules[0], .filter = rules};
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        return join_failed("prctl", "PR_SET_SECCOMP", failure);
     return 0;
 }

@@ -154,10 +154,9 @@ static int run_inside(const struct options* options, const berth_v1_ExecReply* c
                       const struct berth_descriptors* namespaces) {
     struct berth_failure failure;
     char cwd[PATH_MAX];
+    const bool from_root = geteuid() == 0 && container->uid != 0;
     const char* directory = options->workdir != NULL ? options->workdir : getcwd(cwd, sizeof cwd);
-    bool cwd_missing = false;
-    if (become_owner(container, &failure) < 0 ||
-        berth_enter(namespaces, directory, &cwd_missing, &failure) < 0 ||
+    if (become_owner(container, &failure) < 0 || berth_enter(namespaces, &failure) < 0 ||
         berth_drop_bounding_set(&failure) < 0)
         return print_failure(&failure, STATUS_BERTH_FAILED);
     if (!container->user_namespace && setresuid(container->uid, container->uid, container->uid) < 0) {
@@ -165,8 +164,9 @@ static int run_inside(const struct options* options, const berth_v1_ExecReply* c
                    (BERTH_TEXT("setresuid: %s", strerror(errno))), ());
         return print_failure(&failure, STATUS_BERTH_FAILED);
     }
-    if (berth_drop_privileges(&failure) < 0) return print_failure(&failure, STATUS_BERTH_FAILED);
-    if (cwd_missing && options->workdir != NULL) {
+    if (berth_drop_privileges(&failure) < 0 || (from_root && berth_guard_terminal(&failure) < 0))
+        return print_failure(&failure, STATUS_BERTH_FAILED);
+    if (!berth_change_directory(directory) && options->workdir != NULL) {
         BERTH_FAIL(
             &failure, BERTH_JOIN_FAILED, (berth_host()),
             (BERTH_TEXT("the container has no directory %s, or you may not enter it", options->workdir)), ());

@@ -16,7 +16,7 @@ export interface LaunchView {
 export function timeline(container: string, launch: LaunchView, terminal: Terminal): string {
   const { step, started, cold, phases, ranks } = launch;
   const ago = age(Date.now() / 1000 - started);
-  const head = `${container}  step ${stepName(step)}, ${cold ? 'built the container' : 'found it ready'}, ${ago} ago`;
+  const head = `${container}  ${stepName(step)}, ${cold ? 'built the container' : 'found it ready'}, ${ago} ago`;
   const columns = [{ title: 'PHASE' }, { title: 'START MS', right: true }, { title: 'DURATION MS', right: true }];
   const rows = phases.map(({ name, startUs, durationUs }) => [name, milliseconds(startUs), milliseconds(durationUs)]);
   return [
@@ -58,10 +58,11 @@ const special = new Map([
   [0xfffffffb, 'batch'],
   [0xfffffffc, 'extern'],
   [0xfffffffa, 'interactive'],
+  [0xfffffffd, 'prolog'],
 ]);
 
 function stepName(step: number): string {
-  return special.get(step) ?? String(step);
+  return special.get(step) ?? `step ${step}`;
 }
 
 function indent(block: string): string[] {

@@ -28,6 +28,7 @@ export class Connection {
   readonly #fd: number;
   readonly #reader = new FrameReader(REQUEST_LIMIT);
   readonly #closed: Promise<void>;
+  #busy: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly socket: Socket,
@@ -41,13 +42,16 @@ export class Connection {
         resolve();
       }),
     );
-    socket.once('close', () => {
-      native.close(this.peer.pidfd);
-    });
+    // Not while a request is being answered: what is built for it holds on to this descriptor by its number.
+    void this.#closed
+      .then(() => this.#busy)
+      .then(() => {
+        native.close(this.peer.pidfd);
+      });
     // A client that resets the connection is no event of ours.
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
-      void this.#receive(chunk);
+      this.#busy = this.#receive(chunk);
     });
     if (this.peer.uid !== 0) socket.setTimeout(SILENCE_LIMIT, () => socket.destroy());
   }

@@ -11,10 +11,14 @@ import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import type { ImportSessions } from './imports.js';
 import type { Reconciler } from './reconcile.js';
+import type { RequestLog } from './report.js';
 import { launchOrder } from './requests.js';
 
 /** Shortest prefix of a container's id that `berth exec` takes. */
 const SHORTEST_PREFIX = 4;
+
+/** SLURM_PENDING_STEP (slurm.h): what comes before a job's steps, like its prolog. */
+const PENDING_STEP = 0xfffffffd;
 
 /** What berthd consists of, for the handlers. */
 export interface Parts {
@@ -25,6 +29,7 @@ export interface Parts {
   readonly imports: ImportSessions;
   readonly reconciler: Reconciler;
   readonly log: Logger;
+  readonly requests: RequestLog;
 }
 
 /** What berthd does for each kind of request. */
@@ -106,7 +111,7 @@ export class Handlers {
         why: 'the name service of this node does not know the user',
       });
     }
-    return { ...order, gid: account.gid, gids: account.gids };
+    return { ...order, stepId: PENDING_STEP, gid: account.gid, gids: account.gids };
   }
 
   #logLaunch(order: LaunchOrder, { container, cold, timeline }: Launched, purpose: v1.Purpose): void {
@@ -135,6 +140,7 @@ export class Handlers {
   #jobEnd(jobId: number, connection: Connection): void {
     requireRoot(connection.peer, 'ending a job');
     const ended = this.parts.launcher.endJob(jobId);
+    this.parts.reconciler.jobEnded(jobId);
     if (ended > 0) this.parts.log.info({ job: jobId, containers: ended }, 'job ended');
     connection.reply({ jobEnd: { ended } });
   }
@@ -173,7 +179,7 @@ export class Handlers {
     // Without a user namespace only root can join; a user's command then goes through srun.
     const joins = userNamespace || connection.peer.uid === 0;
     connection.replyWithDescriptors(reply, joins ? container.namespaces : []);
-    this.parts.log.info({ job: jobId, uid: connection.peer.uid, container: id }, 'exec');
+    this.parts.requests.event(connection, { job: jobId, container: id }, 'exec');
   }
 
   /** Among the peer's own containers, so that others' are not even known to exist. */
@@ -204,7 +210,7 @@ export class Handlers {
     const { name, source } = request;
     connection.run(async () => {
       const image = await this.parts.store.importTar({ name, owner, source, complete }, archive);
-      this.parts.log.info({ uid: connection.peer.uid, image: image.name, digest: image.digest }, 'image imported');
+      this.parts.requests.event(connection, { image: image.name, digest: image.digest }, 'image imported');
       connection.reply({ import: { image: await this.#imageMessage(image) } });
     });
   }

@@ -13,7 +13,7 @@ import { Handlers } from './handlers.js';
 import { ImportSessions } from './imports.js';
 import { Reconciler } from './reconcile.js';
 import { serve } from './server.js';
-import type { Report } from './connection.js';
+import { RequestLog } from './report.js';
 
 const HELP = `Usage: berthd [--config FILE]
 
@@ -55,21 +55,17 @@ async function start(config: Config, log: Logger): Promise<() => void> {
   const store = await ImageStore.open(config.store);
   const launcher = new Launcher(config, store, registry, workspace);
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), log);
-  const handlers = new Handlers({ config, launcher, registry, store, imports: new ImportSessions(), reconciler, log });
-  const report: Report = (error, connection, request) => {
-    const about = request?.launch
-      ? { job: request.launch.jobId, step: request.launch.stepId, uid: request.launch.uid, image: request.launch.image }
-      : { uid: connection.peer.uid };
-    const fields = { code: error.code, ...about, why: error.why, stack: internal(error) };
-    if (error.exitStatus === 1) log.error(fields, error.what);
-    else log.warn(fields, error.what);
-  };
+  const requests = new RequestLog(log);
+  const imports = new ImportSessions();
+  const handlers = new Handlers({ config, launcher, registry, store, imports, reconciler, log, requests });
   // The lock comes first: what is adopted and removed below must belong to no other berthd.
   const server = await serve(
     join(runtimeDirectory, 'berthd.sock'),
     join(runtimeDirectory, 'berthd.lock'),
     (request, connection) => handlers.handle(request, connection),
-    report,
+    (error, connection, request) => {
+      requests.failure(error, connection, request);
+    },
     log,
   );
   const adopted = registry.adopt();
@@ -83,16 +79,14 @@ async function start(config: Config, log: Logger): Promise<() => void> {
   };
 }
 
-/** Where an unexpected failure came from, for the log alone. */
-function internal(error: unknown): string | undefined {
-  if (!(error instanceof BerthError) || error.code !== 'BERTH_INTERNAL') return undefined;
-  return error.cause instanceof Error ? error.cause.stack : undefined;
-}
-
 function tellSystemd(message: string): void {
   const socket = process.env['NOTIFY_SOCKET'];
   if (socket !== undefined) native.notify(socket, message);
 }
+
+// Threads wait for file systems, some of which may hang; Node's usual four would be gone with one such store. They cost
+// nothing until they are needed.
+process.env['UV_THREADPOOL_SIZE'] ??= '16';
 
 async function main(): Promise<void> {
   const options = argumentsOf(process.argv.slice(2));

@@ -52,6 +52,11 @@ export class Reconciler {
     void this.#askSlurm(YOUNGEST);
   }
 
+  /** A job's epilog was here. */
+  jobEnded(jobId: number): void {
+    this.#jobs.delete(jobId);
+  }
+
   /** Ends empty containers, at least `youngest` seconds old, of jobs that Slurm has no longer on this node. */
   async #askSlurm(youngest: number): Promise<void> {
     const oldEnough = Math.floor(Date.now() / 1000) - youngest;

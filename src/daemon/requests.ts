@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import type { v1 } from '../protocol/index.js';
 import { BerthError } from '../errors/index.js';
+import { parseReference } from '../image/index.js';
 import type { LaunchOrder } from '../launch/index.js';
 
 // Bounds of proto/berth.options, and of the kernel (NGROUPS_MAX).
@@ -11,7 +12,7 @@ const MOST_JOB = 2 ** 32 - 1;
 /**
  * A launch request with everything checked that later code relies on.
  *
- * @throws BerthError BERTH_PROTOCOL_FRAME naming the field that is wrong.
+ * @throws BerthError BERTH_PROTOCOL_FRAME naming the field that is wrong; BERTH_IMAGE_NAME.
  */
 export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
   const { jobId, stepId, uid, gid, gids, image, nodeName, spoolDir } = request;
@@ -19,7 +20,9 @@ export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
   check(image.length > 0 && image.length <= MOST_IMAGE, 'image');
   check(gids.length <= MOST_GROUPS, 'gids');
   check(spoolDir === '' || isPlainAbsolute(spoolDir), 'spool_dir');
-  return { jobId, stepId, uid, gid, gids, image, nodeName: nodeName || hostname(), spoolDir };
+  // One spelling for one image, or each would have a container of its own.
+  const { text } = parseReference(image);
+  return { jobId, stepId, uid, gid, gids, image: text, nodeName: nodeName || hostname(), spoolDir };
 }
 
 function check(holds: boolean, field: string): void {

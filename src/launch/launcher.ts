@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import {
   build,
@@ -13,6 +14,9 @@ import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
 import { Timeline } from './timeline.js';
+
+/** Containers that one job may have on a node: pins take kernel memory that all users share. */
+const MOST_PER_JOB = 64;
 
 /** A process that asks for a container. */
 export interface Caller {
@@ -41,11 +45,21 @@ export interface Launched {
   readonly cold: boolean;
 }
 
+/** What a build needs before the builder is started. */
+interface Prepared {
+  readonly record: ImageRecord;
+  readonly specification: Specification;
+  /** The detached mount; whoever has this closes it. */
+  readonly image: number;
+}
+
 /** A build under way. Ending its job has it thrown away when it is ready. */
 interface Build {
   readonly jobId: number;
   readonly result: Promise<Container>;
   ended: boolean;
+  /** Did it fail after the process that asked for it had died? */
+  abandoned: boolean;
 }
 
 /** Gives each launch its container: one that is there, one that is being built, or a new one. */
@@ -113,10 +127,15 @@ export class Launcher {
     const ready = this.registry.byKey(key);
     if (ready) return this.#launched(ready, order, timeline, false);
 
-    const running = this.#builds.get(key);
-    if (running) {
-      const container = await timeline.measure('wait', () => running.result);
-      return this.#launched(container, order, timeline, false);
+    for (let running = this.#builds.get(key); running; running = this.#builds.get(key)) {
+      const { result } = running;
+      try {
+        const container = await timeline.measure('wait', () => result);
+        return this.#launched(container, order, timeline, false);
+      } catch (error) {
+        // Whoever had it built is dead, and it died with them: the next one takes it up.
+        if (!running.abandoned) throw error;
+      }
     }
     const container = await this.#start(key, order, caller, originMntns, timeline);
     return this.#launched(container, order, timeline, true);
@@ -146,13 +165,24 @@ export class Launcher {
       this.registry.end(container);
       throw jobEnded(order);
     };
-    const started: Build = { jobId: order.jobId, ended: false, result: Promise.resolve().then(work) };
+    this.#checkCount(order);
+    const started: Build = { jobId: order.jobId, ended: false, abandoned: false, result: Promise.resolve().then(work) };
     this.#builds.set(key, started);
     try {
       return await started.result;
+    } catch (error) {
+      started.abandoned = !native.isAlive(caller.pidfd);
+      throw error;
     } finally {
       this.#builds.delete(key);
     }
+  }
+
+  #checkCount({ jobId, nodeName }: LaunchOrder): void {
+    const ready = this.registry.all().filter((container) => container.jobId === jobId).length;
+    const building = [...this.#builds.values()].filter((build) => build.jobId === jobId).length;
+    if (ready + building < MOST_PER_JOB) return;
+    throw new BerthError('BERTH_TOO_MANY_CONTAINERS', { job: jobId, count: ready + building, host: nodeName });
   }
 
   #launched(container: Container, order: LaunchOrder, timeline: Timeline, cold: boolean): Launched {
@@ -182,6 +212,20 @@ export class Launcher {
   }
 
   async #build(order: LaunchOrder, caller: Caller, originMntns: number, timeline: Timeline): Promise<Container> {
+    const timeout = this.config.container.buildTimeout * 1000;
+    const prepared = await inTime(this.#prepare(order, timeline), timeout, ({ image }) => native.close(image));
+    const { record, specification, image } = prepared;
+    try {
+      return await timeline.measure('build', () =>
+        this.#run(order, record, specification, image, caller, originMntns, timeline),
+      );
+    } finally {
+      native.close(image);
+    }
+  }
+
+  /** What has to wait for file systems and the name service. */
+  async #prepare(order: LaunchOrder, timeline: Timeline): Promise<Prepared> {
     const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
     const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
     // Reported below, once it is known whether the image can be had at all.
@@ -189,12 +233,10 @@ export class Launcher {
     const record = await timeline.measure('policy', () => this.store.resolve(order.image, order.uid));
     const image = await this.#mount(record, timeline);
     try {
-      const specification = await specifying;
-      return await timeline.measure('build', () =>
-        this.#run(order, record, specification, image, caller, originMntns, timeline),
-      );
-    } finally {
+      return { record, image, specification: await specifying };
+    } catch (error) {
       native.close(image);
+      throw error;
     }
   }
 
@@ -256,6 +298,27 @@ export class Launcher {
     });
     if (!container) throw new Error('the build ended without a container');
     return container;
+  }
+}
+
+/**
+ * The result of work that the kernel may hold up for ever. `release` gets what comes too late.
+ *
+ * @throws BerthError BERTH_BUILD_TIMEOUT after `timeout` milliseconds.
+ */
+async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) => void): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      work.then(release, () => undefined);
+      const why = 'the image store, or the name service of the node, did not answer';
+      reject(new BerthError('BERTH_BUILD_TIMEOUT', { host: hostname(), seconds: timeout / 1000, why }));
+    }, timeout);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -34,22 +34,39 @@ export function encodeError(error: ErrorMessage): Uint8Array {
  * protocol version.
  */
 export function decodeRequest(bytes: Uint8Array): v1.Request {
-  const request = decode(() => v1.Request.decode(bytes));
-  if (request.protocol !== PROTOCOL) {
-    throw new BerthError('BERTH_PROTOCOL_VERSION', {
-      client: request.version || 'unknown',
-      client_protocol: request.protocol,
-      host: hostname(),
-      daemon: version,
-      daemon_protocol: PROTOCOL,
-    });
+  let request: v1.Request | undefined;
+  let fault: unknown;
+  try {
+    request = v1.Request.decode(bytes);
+  } catch (error) {
+    fault = error;
   }
-  return request;
+  const spoken = request?.protocol ?? protocolOf(bytes);
+  if (request && spoken === PROTOCOL) return request;
+  if (!request && (spoken === undefined || spoken === PROTOCOL)) throw unreadable(fault);
+  throw new BerthError('BERTH_PROTOCOL_VERSION', {
+    client: request?.version || 'unknown',
+    client_protocol: spoken ?? 0,
+    host: hostname(),
+    daemon: version,
+    daemon_protocol: PROTOCOL,
+  });
+}
+
+/** Field 1 of a message that cannot be read otherwise: of another version, the rest need not be readable. */
+function protocolOf(bytes: Uint8Array): number | undefined {
+  const [tag, value = 0] = bytes;
+  return tag === 0x08 && value > 0 && value < 0x80 ? value : undefined;
 }
 
 /** As {@link decodeRequest}, at the client's end. An error reply is returned whatever its version: its layout is fixed. */
 export function decodeReply(bytes: Uint8Array): v1.Reply {
-  const reply = decode(() => v1.Reply.decode(bytes));
+  let reply: v1.Reply;
+  try {
+    reply = v1.Reply.decode(bytes);
+  } catch (error) {
+    throw unreadable(error);
+  }
   if (reply.protocol !== PROTOCOL && !reply.error) {
     throw new BerthError('BERTH_PROTOCOL_VERSION', {
       client: version,
@@ -62,13 +79,9 @@ export function decodeReply(bytes: Uint8Array): v1.Reply {
   return reply;
 }
 
-function decode<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new BerthError('BERTH_PROTOCOL_FRAME', { why: `a frame could not be read: ${why}` }, { cause });
-  }
+function unreadable(cause: unknown): BerthError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new BerthError('BERTH_PROTOCOL_FRAME', { why: `a frame could not be read: ${why}` }, { cause });
 }
 
 /** Shortens to at most `bytes` bytes of UTF-8 without cutting a character. */

@@ -21,10 +21,7 @@ static int parse_groups(char* text, gid_t* gids) {
 }
 
 static int enter(const struct berth_descriptors* namespaces, struct berth_failure* failure) {
-    bool cwd_missing = false;
-    return berth_enter(namespaces, "/", &cwd_missing, failure) < 0 || berth_drop_bounding_set(failure) < 0
-               ? -1
-               : 0;
+    return berth_enter(namespaces, failure) < 0 || berth_drop_bounding_set(failure) < 0 ? -1 : 0;
 }
 
 static int failed(const struct berth_failure* failure) {

@@ -269,7 +269,7 @@ describe('berth ps', () => {
     const { request, stdout } = await answering(reply, () => berth(['ps', '--timeline'], { BERTH_SOCKET: socket }));
     expect(request?.list?.timeline).toBe(true);
     expect(stdout.split('\n').slice(3)).toEqual([
-      '0123456789ab  step batch, built the container, 60 s ago',
+      '0123456789ab  batch, built the container, 60 s ago',
       '    PHASE    START MS  DURATION MS',
       '    resolve      0.00         0.25',
       '    build        0.25         2.50',
