@@ -31,7 +31,6 @@ let directory: string;
 let rootfs: string;
 let socket: string;
 let server: Server;
-let clientPid = 0;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'berth-command-'));
@@ -43,7 +42,7 @@ beforeEach(async () => {
   symlinkSync('usr/bin', join(rootfs, 'bin'));
   socket = join(directory, 'berthd.sock');
   const store = await ImageStore.open({ path: join(directory, 'store'), compressionLevel: 3 });
-  server = await serveImports(socket, store, () => clientPid);
+  server = await serveImports(socket, store);
   chmodSync(socket, 0o666);
 });
 
@@ -186,7 +185,6 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
       const client = spawn(process.execPath, commandLine(['import', 'img', '-']), {
         stdio: ['pipe', 'ignore', 'pipe'],
       });
-      clientPid = client.pid ?? 0;
       let stderr = '';
       client.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
       client.stdin.on('error', () => undefined);
@@ -202,7 +200,6 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
     const client = spawn(process.execPath, commandLine(['import', 'img', '-']), {
       stdio: ['pipe', 'ignore', 'ignore'],
     });
-    clientPid = client.pid ?? 0;
     client.stdin.on('error', () => undefined);
     client.stdin.write(archive().subarray(0, 1536));
     const entries = (): string[] => readdirSync(join(directory, 'store/tmp'));
@@ -237,7 +234,6 @@ async function berth(argv: readonly string[], how: { input?: string; user?: bool
       ? { uid: USER, gid: USER, env: { PATH: process.env['PATH'], HOME: directory, TSX_DISABLE_CACHE: '1' } }
       : {}),
   });
-  clientPid = child.pid ?? 0;
   child.stdin.on('error', () => undefined);
   child.stdin.end(how.input === undefined ? '' : readFileSync(how.input));
   let stdout = '';

@@ -1,8 +1,8 @@
-import { openSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { toErrorMessage } from '../../src/errors/index.js';
 import { ImageStore, type ImageRecord } from '../../src/image/index.js';
+import { native } from '../../src/native/index.js';
 import {
   decodeRequest,
   encodeError,
@@ -12,20 +12,17 @@ import {
   REQUEST_LIMIT,
 } from '../../src/protocol/index.js';
 
-/**
- * The importing half of a daemon: the real store behind the real protocol. Only how it gets the client's descriptor is
- * its own: the test knows the client's pid, and root may open another process's pipe through /proc.
- */
-export async function serveImports(path: string, store: ImageStore, clientPid: () => number): Promise<Server> {
+/** The importing half of a daemon: the real store behind the real protocol. */
+export async function serveImports(path: string, store: ImageStore): Promise<Server> {
   const server = createServer((socket) => {
-    serve(socket, store, clientPid);
+    serve(socket, store);
   });
   server.listen(path);
   await once(server, 'listening');
   return server;
 }
 
-function serve(socket: Socket, store: ImageStore, clientPid: () => number): void {
+function serve(socket: Socket, store: ImageStore): void {
   const reader = new FrameReader(REQUEST_LIMIT);
   const end: { whole?: () => void; gone?: (error: Error) => void } = {};
   const complete = new Promise<void>((resolve, reject) => {
@@ -48,7 +45,9 @@ function serve(socket: Socket, store: ImageStore, clientPid: () => number): void
       if (request.images) answer(listImages(store));
       if (request.import) {
         const { name, source, sourceFd } = request.import;
-        const archive = openSync(`/proc/${clientPid()}/fd/${sourceFd ?? -1}`, 'r');
+        const { pid, pidfd, uid } = native.peerCredentials(descriptorOf(socket));
+        const archive = native.pipeOf(pid, pidfd, sourceFd ?? -1, uid);
+        native.close(pidfd);
         answer(
           store
             .importTar({ name: name ?? '', owner: 'site', source: source ?? '', complete }, archive)
@@ -57,6 +56,12 @@ function serve(socket: Socket, store: ImageStore, clientPid: () => number): void
       }
     }
   });
+}
+
+/** The descriptor below a socket, which Node keeps to itself. */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = '_handle' in socket ? socket._handle : undefined;
+  return (handle as { fd: number }).fd;
 }
 
 async function listImages(store: ImageStore): Promise<Uint8Array> {
