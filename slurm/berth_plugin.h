@@ -1,5 +1,6 @@
 /* What the plugin's files share. One file per Slurm context: spank_berth.c hands each callback to
  *   options.c  everywhere: options, plugstack.conf arguments, which steps are contained
+ *   choice.c   srun, salloc and sbatch: one image out of several
  *   step.c     slurmstepd, before the ranks are forked
  *   task.c     a rank, between fork and exec
  *   job.c      prolog and epilog
@@ -39,6 +40,20 @@ void options_warn(void);
 bool options_query(spank_t spank);
 /* Is this a step whose tasks belong into the container? */
 bool step_is_contained(spank_t spank);
+
+/* This process' words, each ended by NUL, and one more NUL. Returns their length, or less than 1. */
+ssize_t read_command_line(char* words, size_t size);
+
+/* choice.c */
+/* Before Slurm reads the environment: what the allocation was given as --container-image counts as --image,
+ * whose place an srun's own --image takes. */
+void choice_inherit(void);
+/* A value of --image (option 0) or --container-image (1). -1 after telling the user that it cannot be
+ * together with an earlier one. */
+int choice_remember(int option, const char* argument);
+/* When a component's options are known: -1 after telling the user that one would not have what it inherits.
+ */
+int choice_settle(void);
 
 /* step.c */
 void step_ask_early(spank_t spank);

@@ -19,7 +19,7 @@ static struct spank_option image_option = {
     0,
     set_image};
 static struct spank_option container_image_option = {
-    (char*)"container-image", (char*)"REF", (char*)"[berth] the same as --image", 1, 0, set_image};
+    (char*)"container-image", (char*)"REF", (char*)"[berth] the same as --image", 1, 1, set_image};
 
 /* 0, or -1 after telling the user. */
 static int check_image(const char* argument) {
@@ -43,17 +43,26 @@ static int check_image(const char* argument) {
 
 /* Called once for the environment's value and once more for the command line's: the last one stands. */
 static int set_image(int value, const char* argument, int remote) {
-    (void)value;
     /* In slurmstepd a refusal would drain the node; srun has checked the same string before. */
     if (check_image(argument) < 0) return remote ? 0 : -1;
+    if (!remote && choice_remember(value, argument) < 0) return -1;
     snprintf(plugin.image, sizeof plugin.image, "%s",
              strcmp(argument, BERTH_IMAGE_NONE) == 0 ? "" : argument);
     return 0;
 }
 
 int options_register(spank_t spank) {
+    const spank_context_t context = spank_context();
+    if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR) choice_inherit();
     if (spank_option_register(spank, &image_option) != ESPANK_SUCCESS) return -1;
     return spank_option_register(spank, &container_image_option) == ESPANK_SUCCESS ? 0 : -1;
+}
+
+ssize_t read_command_line(char* words, size_t size) {
+    BERTH_FD file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    const ssize_t length = file < 0 ? -1 : read(file, words, size - 1);
+    if (length > 0) words[length] = '\0';
+    return length;
 }
 
 /* srun looks for the program on the submit host when it is to copy it (--bcast, SLURM_BCAST) and fails there,
@@ -61,10 +70,8 @@ int options_register(spank_t spank) {
 static bool asks_for_bcast(void) {
     if (getenv("SLURM_BCAST") != NULL) return true;
     static char words[16384];
-    BERTH_FD file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    const ssize_t length = file < 0 ? -1 : read(file, words, sizeof words - 1);
+    const ssize_t length = read_command_line(words, sizeof words);
     if (length <= 0) return false;
-    words[length] = '\0';
     for (const char* word = words; word < words + length; word += strlen(word) + 1) {
         if (strcmp(word, "--") == 0) return false;
         if (strcmp(word, "--bcast") == 0 || strncmp(word, "--bcast=", 8) == 0) return true;
@@ -82,8 +89,8 @@ void options_warn(void) {
 
 bool options_query(spank_t spank) {
     char* argument = NULL;
-    const bool given = spank_option_getopt(spank, &image_option, &argument) == ESPANK_SUCCESS ||
-                       spank_option_getopt(spank, &container_image_option, &argument) == ESPANK_SUCCESS;
+    const bool given = spank_option_getopt(spank, &container_image_option, &argument) == ESPANK_SUCCESS ||
+                       spank_option_getopt(spank, &image_option, &argument) == ESPANK_SUCCESS;
     if (given && argument != NULL) set_image(0, argument, 1);
     return plugin.image[0] != '\0';
 }

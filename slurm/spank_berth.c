@@ -27,9 +27,10 @@ int slurm_spank_init(spank_t spank, int argc, char** argv) {
 int slurm_spank_init_post_opt(spank_t spank, int argc, char** argv) {
     (void)argc;
     (void)argv;
-    if (spank_context() == S_CTX_LOCAL) options_warn();
+    const spank_context_t context = spank_context();
+    if (context == S_CTX_LOCAL) options_warn();
     if (in_slurmstepd() && step_is_contained(spank)) step_ask_early(spank);
-    return 0;
+    return context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR ? choice_settle() : 0;
 }
 
 int slurm_spank_user_init(spank_t spank, int argc, char** argv) {
