@@ -1,0 +1,104 @@
+/** Taking the samples: every case once in each round, so that whatever slows the machine down slows all of them. */
+import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Case } from './cases.js';
+import { daemonOf, processorTime } from './daemon-cost.js';
+import { settle } from './quiet.js';
+import type { Progress, Stage } from './stage.js';
+import { LaunchFailure, type Timing } from './submit-shell.js';
+
+export interface Plan {
+  /** The first of them, which warms caches up, is not counted. */
+  readonly rounds: number;
+  /** Counted rounds that have the slow cases as well. */
+  readonly slowRounds: number;
+  readonly ranks: readonly number[];
+}
+
+export interface Sample extends Timing {
+  readonly case: string;
+  readonly ranks: number;
+  readonly round: number;
+  /** False when other programs kept the processors busy until the launch. */
+  readonly quiet: boolean;
+  /** Milliseconds of processor time that the node's berthd used meanwhile. */
+  readonly daemon: number;
+}
+
+/** A launch by one of the peers that did not work. */
+export interface Failure {
+  readonly case: string;
+  readonly ranks: number;
+  readonly round: number;
+  readonly message: string;
+}
+
+export interface Samples {
+  readonly taken: readonly Sample[];
+  readonly failures: readonly Failure[];
+}
+
+interface Launch {
+  readonly of: Case;
+  readonly ranks: number;
+}
+
+/**
+ * The launches of a round. Each round begins at another one, and every second round goes backwards: no case always runs
+ * in the wake of the same other.
+ */
+export function launchesOf(round: number, cases: readonly Case[], plan: Plan): readonly Launch[] {
+  const all = plan.ranks.flatMap((ranks) => cases.map((of) => ({ of, ranks })));
+  const begin = (round * 5) % all.length;
+  const rotated = [...all.slice(begin), ...all.slice(0, begin)];
+  if (round % 2 === 1) rotated.reverse();
+  return rotated.filter(({ of }) => !of.slow || round <= plan.slowRounds);
+}
+
+/**
+ * @param beforeCounting is called between the first round and those that count
+ * @throws LaunchFailure when a launch that is not a peer's fails
+ */
+export async function takeSamples(
+  stage: Stage,
+  plan: Plan,
+  signal: AbortSignal,
+  say: Progress,
+  beforeCounting: () => Promise<void>,
+): Promise<Samples> {
+  const taken: Sample[] = [];
+  const failures: Failure[] = [];
+  const berthd = await daemonOf(stage.cluster);
+  for (let round = 0; round < plan.rounds; round += 1) {
+    say(round === 0 ? 'warm-up round' : `round ${round} of ${plan.rounds - 1}`);
+    if (round === 1) await beforeCounting();
+    for (const { of, ranks } of launchesOf(round, stage.cases, plan)) {
+      signal.throwIfAborted();
+      if (of.builds) await untilOthersGone(berthd);
+      const quiet = await settle();
+      try {
+        const before = await processorTime(berthd);
+        const timing = await stage.shells[of.place].time(of.command(ranks), ranks);
+        const daemon = (await processorTime(berthd)) - before;
+        if (round > 0) taken.push({ case: of.id, ranks, round, quiet, daemon, ...timing });
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!of.peer || !(error instanceof LaunchFailure)) throw error;
+        failures.push({ case: of.id, ranks, round, message: error.message });
+      }
+    }
+  }
+  return { taken, failures };
+}
+
+/** Milliseconds the containers of ended jobs may stay. */
+const LONGEST_END = 5_000;
+
+/** Waits until the warm container is the only one: a container of the same image would lend its loop device. */
+async function untilOthersGone(berthd: number): Promise<void> {
+  const deadline = Date.now() + LONGEST_END;
+  while ((await readdir(`/proc/${berthd}/root/run/berth/containers`)).length > 1) {
+    if (Date.now() > deadline) throw new Error(`The container of an ended job is still there after ${LONGEST_END} ms.`);
+    await sleep(10);
+  }
+}
