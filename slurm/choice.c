@@ -53,21 +53,26 @@ static unsigned count_components(void) {
     return count;
 }
 
-static int refuse(const char* one, const char* other) {
+static int refuse(const char* one, const char* other, const char* why) {
     struct berth_failure failure;
-    BERTH_FAIL(&failure, BERTH_OPTION, ("--image", BERTH_TEXT("both %s and %s", one, other)),
-               ("Slurm would use the same for the whole command: give each component a command of its own"),
-               ());
+    BERTH_FAIL(&failure, BERTH_OPTION, ("--image", BERTH_TEXT("both %s and %s", one, other)), (why), ());
     slurm_error("berth: %s: %s: %s", failure.code, failure.what, failure.why);
     slurm_error("berth:   hint: %s", failure.hint);
     return -1;
 }
 
+static const char one_for_all[] =
+    "Slurm would use the same for the whole command: give each component a command of its own";
+
 int choice_remember(int option, const char* argument) {
     /* Slurm brings the inherited value once for each component, and does not say so. */
     if (strcmp(inherited, argument) == 0) return 0;
-    const bool differs = chosen.count > 0 && strcmp(chosen.image, argument) != 0;
-    if (differs && (option != chosen.option || count_components() > 1)) return refuse(chosen.image, argument);
+    if (chosen.count > 0 && strcmp(chosen.image, argument) != 0) {
+        if (count_components() > 1) return refuse(chosen.image, argument, one_for_all);
+        if (option != chosen.option)
+            return refuse(chosen.image, argument,
+                          "--container-image is the same option: use one of the names");
+    }
     chosen.count++;
     chosen.option = option;
     snprintf(chosen.image, sizeof chosen.image, "%s", argument);
@@ -80,5 +85,5 @@ int choice_settle(void) {
     const unsigned components = count_components();
     if (++settled < components || inherited[0] == '\0') return 0;
     const bool some_inherit = chosen.count > 0 && chosen.count < components;
-    return some_inherit ? refuse(inherited, chosen.image) : 0;
+    return some_inherit ? refuse(inherited, chosen.image, one_for_all) : 0;
 }
