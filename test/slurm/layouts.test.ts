@@ -57,6 +57,25 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     expect(seen.filter((line) => !/^n\d+ [0-9a-f]{12} mnt:/.test(line))).toEqual([]);
   });
 
+  // Slurm gives all components the last of their options: one would be on the host, or in the other's image.
+  it('the components of one heterogeneous command cannot have different images', async () => {
+    for (const command of [
+      'srun --image=debian ./leave-trace : --image=none ./leave-trace',
+      'srun --image=none ./leave-trace : --image=debian ./leave-trace',
+      'srun --image=debian ./leave-trace : --container-image=other ./leave-trace',
+      'salloc --image=debian -n1 : --image=none -n1 srun ./leave-trace',
+      'salloc --quiet --image=debian -n1 : -n1 srun --image=none ./leave-trace : ./leave-trace',
+    ]) {
+      await site.write('leave-trace', '#!/bin/sh\ntouch ~/trace\n');
+      const { status, stderr } = await site.shell(
+        configuration,
+        `${command}; status=$?; test ! -e trace && exit $status`,
+      );
+      expect(stderr).toMatch(/berth: BERTH_OPTION: --image was given both (debian|none) and (none|debian|other)/);
+      expect(status).toBeGreaterThan(0);
+    }
+  });
+
   it('an allocation with heterogeneous components has its image in a step over all of them', async () => {
     const ranks = await ranksByNode(`
       salloc --quiet --image=debian -w ${first} -n2 : -w ${second} -n3 srun --het-group=0,1 ./where`);

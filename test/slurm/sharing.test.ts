@@ -87,11 +87,31 @@ END
       expect(seen).toEqual(['debian', 'the host']);
     });
 
-    it('can be given on the command line of sbatch, over the script, and by its other name', async () => {
+    it('can be given on the command line of sbatch, over the script', async () => {
       const seen = await lines(`
         printf '#!/bin/bash\\n#SBATCH --image=other\\nsrun cat /image\\n' >job.sh
-        batch --output=out --container-image=debian job.sh; cat out`);
+        batch --output=out --image=debian job.sh; cat out`);
       expect(seen).toEqual(['debian']);
+    });
+
+    it('cannot be given twice by the two names of the option, of which Slurm hands on both', async () => {
+      const { status, stderr } = await site.shell(configuration, 'srun --container-image=other --image=none true');
+      expect(stderr).toContain('BERTH_OPTION: --image was given both other and none');
+      expect(status).toBe(255);
+    });
+
+    it('gives way to that of an srun, whichever name of the option either uses', async () => {
+      const seen = await lines(`
+        salloc --quiet --container-image=debian bash -c '
+          srun cat /image
+          srun --image=other cat /image
+          srun --image=none test -e /image || echo the host
+        '
+        salloc --quiet --image=debian bash -c '
+          srun --container-image=other cat /image
+          srun --container-image=none test -e /image || echo the host
+        '`);
+      expect(seen).toEqual(['debian', 'other', 'the host', 'other', 'the host']);
     });
 
     it('is not given by --image=none', async () => {
