@@ -1,9 +1,12 @@
 /* A rank, between fork and exec: single-threaded, first as root (privileged), then as the user. Here alone
  * may a launch fail: Slurm ends the task with status 1 and drains nothing. */
 #include <errno.h>
+#include <grp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <unistd.h>
 
 #include <slurm/slurm.h>
@@ -100,6 +103,30 @@ static int enter(void) {
     return 0;
 }
 
+/* Without a user namespace this process is still root when it has joined, so the directory is looked up with
+ * the user's rights. Slurm (22.05, exec_task) goes to the job's directory itself after that, as the user. */
+static void change_directory_as_user(spank_t spank) {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    gid_t* gids = NULL;
+    int count = 0;
+    static gid_t own[NGROUPS_MAX];
+    const int own_count = getgroups(NGROUPS_MAX, own);
+    if (own_count < 0 || spank_get_item(spank, S_JOB_UID, &uid) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_JOB_GID, &gid) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_JOB_SUPPLEMENTARY_GIDS, &gids, &count) != ESPANK_SUCCESS ||
+        setgroups((size_t)count, gids) < 0)
+        return;
+    setfsgid(gid);
+    setfsuid(uid);
+    /* setfsuid(2) tells of no failure; an impossible id changes nothing and shows what is set. */
+    if ((uid_t)setfsuid((uid_t)-1) == uid && (gid_t)setfsgid((gid_t)-1) == gid)
+        berth_change_directory(task.cwd);
+    setfsuid(0);
+    setfsgid(0);
+    if (setgroups((size_t)own_count, own) < 0) _exit(1);
+}
+
 int task_init_privileged(spank_t spank) {
     const int64_t start = berth_now_us();
     /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where
@@ -118,7 +145,10 @@ int task_init_privileged(spank_t spank) {
     }
     task.wait_us = (uint32_t)(berth_now_us() - start);
     /* Without a user namespace only root may join; with one, only the user is to. */
-    return task.reply.user_namespace ? 0 : enter();
+    if (task.reply.user_namespace) return 0;
+    enter();
+    if (task.entered) change_directory_as_user(spank);
+    return 0;
 }
 
 /* Tells berthd how long this rank took. Best effort: nobody waits for it. */
@@ -138,7 +168,7 @@ int task_init(spank_t spank) {
     struct berth_failure failure;
     if (!task.failed && berth_drop_privileges(&failure) < 0) fail(&failure, false);
     if (task.failed) give_up(spank);
-    if (!berth_change_directory(task.cwd) && local_rank(spank) == 0)
+    if (task.reply.user_namespace && !berth_change_directory(task.cwd) && local_rank(spank) == 0)
         slurm_error("berth: the container has no directory %s, or you may not enter it: starting in /",
                     task.cwd[0] != '\0' ? task.cwd : "like the current one");
     spank_setenv(spank, "BERTH_CONTAINER", task.reply.container_id, 1);
