@@ -1,4 +1,5 @@
-/* Sums the ranks' numbers over all of them, and sends a value once around the ring. Rank 0 says how it went. */
+/* Sums the ranks' numbers over all of them, and sends a value once around the ring. Rank 0 says how it went.
+ */
 #include <mpi.h>
 #include <stdio.h>
 

@@ -1,5 +1,6 @@
-/* Two ranks of a node: rank 1 reads rank 0's memory with process_vm_readv(2), as MPI libraries do for messages within
- * a node. Both say where they are and what they are looking for by files in the directory that is the first argument. */
+/* Two ranks of a node: rank 1 reads rank 0's memory with process_vm_readv(2), as MPI libraries do for
+ * messages within a node. Both say where they are and what they are looking for by files in the directory
+ * that is the first argument. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
@@ -12,7 +13,8 @@
 
 static const char secret[] = "what rank 0 knows";
 
-/* Whoever may read it is decided by credentials here, not by Yama's rule about descendants (ptrace_scope 1). */
+/* Whoever may read it is decided by credentials here, not by Yama's rule about descendants (ptrace_scope 1).
+ */
 static int offer(const char* directory) {
     char unfinished[4096], name[4096], done[4096];
     snprintf(unfinished, sizeof unfinished, "%s/offer.new", directory);
