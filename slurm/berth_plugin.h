@@ -1,5 +1,5 @@
-/* What the plugin's files share. One file per Slurm context: spank_berth.c hands each callback to
- *   options.c  everywhere: options, plugstack.conf arguments, which steps are contained
+/* What the plugins' files share. One file per Slurm context: spank_berth.c, and spank_berth_prolog.c, hand
+ * each callback to options.c  everywhere: options, plugstack.conf arguments, which steps are contained
  *   choice.c   srun, salloc and sbatch: one image out of several
  *   step.c     slurmstepd, before the ranks are forked
  *   task.c     a rank, between fork and exec

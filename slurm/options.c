@@ -9,6 +9,8 @@
 
 #include "berth_plugin.h"
 
+struct plugin plugin = {.socket = BERTH_SOCKET, .wait_ms = 5000, .timeout_ms = 120000};
+
 static int set_image(int value, const char* argument, int remote);
 
 static struct spank_option image_option = {

@@ -9,8 +9,6 @@
 SPANK_PLUGIN(berth, 1)
 #pragma GCC visibility pop
 
-struct plugin plugin = {.socket = BERTH_SOCKET, .wait_ms = 5000, .timeout_ms = 120000};
-
 static bool in_slurmstepd(void) {
     return spank_context() == S_CTX_REMOTE;
 }
@@ -51,11 +49,6 @@ int slurm_spank_task_init(spank_t spank, int argc, char** argv) {
     (void)argc;
     (void)argv;
     return step_is_contained(spank) ? task_init(spank) : 0;
-}
-
-int slurm_spank_job_prolog(spank_t spank, int argc, char** argv) {
-    options_configure(argc, argv);
-    return job_prolog(spank);
 }
 
 int slurm_spank_job_epilog(spank_t spank, int argc, char** argv) {

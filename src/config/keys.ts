@@ -84,7 +84,7 @@ export const keys = {
       default: false,
       description:
         "Whether the prolog may build a job's container (`salloc --image`, `sbatch --image`) on each node before its first " +
-        'step. Needs `[slurm] spool_dir`.',
+        'step. Needs `[slurm] spool_dir`, and the plugin `spank_berth_prolog.so` in `plugstack.conf`.',
     }),
   },
 } as const satisfies Record<string, Record<string, Kind<unknown>>>;

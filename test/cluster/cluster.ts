@@ -216,7 +216,7 @@ export class Cluster {
         `127.0.0.1 localhost\n${this.hosts.map((host) => `127.0.0.1 ${host}\n`).join('')}`,
       ),
       writeFile(join(layout.berthEtc, 'berth.toml'), options.berthConfig ?? ''),
-      writeSlurmConfiguration(layout, { ...options, ports, berth: this.berth }),
+      writeSlurmConfiguration(layout, { ...options, ports, berth: this.berth, prepare: asksToPrepare(options) }),
     ]);
   }
 
@@ -350,4 +350,9 @@ function requireHost(host: string, hosts: readonly string[]): void {
     'the cluster has no such host',
     `Its hosts are ${loginHost} and ${hosts.length === 2 ? 'n1' : `n1 to n${String(hosts.length - 1)}`}.`,
   );
+}
+
+/** A site that has berthd prepare containers also configures the plugin that asks for it. */
+function asksToPrepare({ berthConfig = '' }: ClusterOptions): boolean {
+  return /^\s*prepare\s*=\s*true\b/m.test(berthConfig);
 }

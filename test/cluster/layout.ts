@@ -13,6 +13,7 @@ export const scripts = dirname(fileURLToPath(import.meta.url));
 /** What `npm run build` leaves for the cluster to run. */
 export const artifacts = {
   plugin: join(repository, 'build/lib/spank_berth.so'),
+  prologPlugin: join(repository, 'build/lib/spank_berth_prolog.so'),
   daemon: join(repository, 'build/lib/berthd.js'),
   programs: join(repository, 'build/bin'),
 } as const;

@@ -16,6 +16,8 @@ export interface SlurmConfiguration {
   readonly berth: boolean;
   /** Arguments of the plugin in plugstack.conf, as "key=value key=value". */
   readonly plugstackArguments?: string;
+  /** Whether the plugin that prepares containers in the prolog is configured too. */
+  readonly prepare?: boolean;
 }
 
 /** Processors that each node claims to have. More than the machine has, so that wide steps can be tested. */
@@ -94,6 +96,11 @@ function slurmConf(layout: Layout, configuration: SlurmConfiguration): string {
   ].join('\n');
 }
 
+function plugstackConf({ plugstackArguments = '', prepare = false }: SlurmConfiguration): string {
+  const plugins = [artifacts.plugin, ...(prepare ? [artifacts.prologPlugin] : [])];
+  return plugins.map((plugin) => `required ${plugin} ${plugstackArguments}`.trimEnd() + '\n').join('');
+}
+
 /**
  * Writes all of /etc/slurm.
  * @throws ClusterError when a file name is not a plain name or is one of the cluster's own
@@ -110,8 +117,6 @@ export async function writeSlurmConfiguration(layout: Layout, configuration: Slu
     }
   }
   files['slurm.conf'] = slurmConf(layout, configuration);
-  files['plugstack.conf'] = configuration.berth
-    ? `${['required', artifacts.plugin, configuration.plugstackArguments ?? ''].join(' ').trimEnd()}\n`
-    : '';
+  files['plugstack.conf'] = configuration.berth ? plugstackConf(configuration) : '';
   await Promise.all(Object.entries(files).map(([name, content]) => writeFile(join(layout.slurmEtc, name), content)));
 }

@@ -25,12 +25,17 @@ function readOnlyNumber(library: string, name: string): number {
   return readFileSync(library).readUInt32LE(address);
 }
 
-describe('the SPANK plugin', () => {
-  const library = join(root, 'build', 'lib', 'spank_berth.so');
+describe.each([
+  ['spank_berth.so', 'slurm_spank_task_init'],
+  ['spank_berth_prolog.so', 'slurm_spank_job_prolog'],
+])('the SPANK plugin %s', (name, callback) => {
+  const library = join(root, 'build', 'lib', name);
 
   it('exports what Slurm looks for and nothing else', () => {
     const names = symbols(library, '--defined-only');
-    expect(names).toContain('slurm_spank_task_init');
+    expect(names).toContain(callback);
+    // Slurm runs a program before each job for whatever plugin has this.
+    expect(names.includes('slurm_spank_job_prolog')).toBe(callback === 'slurm_spank_job_prolog');
     expect(names.filter((name) => !EXPORTS.test(name))).toEqual([]);
   });
 
