@@ -13,6 +13,7 @@ import { Handlers } from './handlers.js';
 import { ImportSessions } from './imports.js';
 import { Reconciler } from './reconcile.js';
 import { serve } from './server.js';
+import { Tidier } from './tidy.js';
 import { RequestLog } from './report.js';
 
 const HELP = `Usage: berthd [--config FILE]
@@ -56,13 +57,18 @@ async function start(config: Config, log: Logger): Promise<() => void> {
   const launcher = new Launcher(config, store, registry, workspace);
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), log);
   const requests = new RequestLog(log);
+  const tidier = new Tidier();
+  tidier.busy();
   const imports = new ImportSessions();
   const handlers = new Handlers({ config, launcher, registry, store, imports, reconciler, log, requests });
   // The lock comes first: what is adopted and removed below must belong to no other berthd.
   const server = await serve(
     join(runtimeDirectory, 'berthd.sock'),
     join(runtimeDirectory, 'berthd.lock'),
-    (request, connection) => handlers.handle(request, connection),
+    (request, connection) => {
+      tidier.busy();
+      return handlers.handle(request, connection);
+    },
     (error, connection, request) => {
       requests.failure(error, connection, request);
     },

@@ -1,0 +1,31 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+/** How long berthd has to have nothing to do, in milliseconds. */
+const QUIET = 5_000;
+
+/**
+ * Gives the memory that launches took back to the node's jobs, once, when there have been none for a while. V8 does so
+ * by itself only under pressure, or in several steps over a minute, each of which wakes the process up.
+ */
+export class Tidier {
+  readonly #collect: () => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor() {
+    setFlagsFromString('--expose-gc');
+    const collect: unknown = runInNewContext('gc');
+    this.#collect = typeof collect === 'function' ? (): void => void collect() : () => undefined;
+  }
+
+  /** Something was done: the time of quiet begins anew. */
+  busy(): void {
+    if (this.#timer) this.#timer.refresh();
+    else this.#timer = setTimeout(() => this.#tidy(), QUIET);
+  }
+
+  #tidy(): void {
+    this.#timer = undefined;
+    this.#collect();
+  }
+}
