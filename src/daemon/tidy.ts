@@ -14,8 +14,7 @@ export class Tidier {
 
   constructor() {
     setFlagsFromString('--expose-gc');
-    const collect: unknown = runInNewContext('gc');
-    this.#collect = typeof collect === 'function' ? (): void => void collect() : () => undefined;
+    this.#collect = runInNewContext('gc') as () => void;
   }
 
   /** Something was done: the time of quiet begins anew. */
