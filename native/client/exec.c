@@ -167,9 +167,8 @@ static int run_inside(const struct options* options, const berth_v1_ExecReply* c
     if (berth_drop_privileges(&failure) < 0 || (from_root && berth_guard_terminal(&failure) < 0))
         return print_failure(&failure, STATUS_BERTH_FAILED);
     if (!berth_change_directory(directory) && options->workdir != NULL) {
-        BERTH_FAIL(
-            &failure, BERTH_JOIN_FAILED, (berth_host()),
-            (BERTH_TEXT("the container has no directory %s, or you may not enter it", options->workdir)), ());
+        BERTH_FAIL(&failure, BERTH_WORKDIR, (options->workdir), (BERTH_TEXT("chdir: %s", strerror(errno))),
+                   ());
         return print_failure(&failure, STATUS_BERTH_FAILED);
     }
     for (int i = 0; i < options->environment_count; i++) putenv(options->environment[i]);

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { commands } from '../../src/cli/commands/index.js';
 import { run } from '../../src/cli/run.js';
 import { makeTerminal } from '../../src/cli/terminal.js';
@@ -211,7 +211,14 @@ describe('berthd', () => {
 });
 
 describe('berth ps', () => {
+  // Ages are counted from here, however long the tests take.
   const now = Math.floor(Date.now() / 1000);
+  beforeAll(() => {
+    vi.useFakeTimers({ toFake: ['Date'], now: now * 1000 });
+  });
+  afterAll(() => {
+    vi.useRealTimers();
+  });
   const list = {
     nodeName: 'n1',
     others: 2,
