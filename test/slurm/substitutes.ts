@@ -32,7 +32,7 @@ export async function buildPluginOfVersion(version: number, directory: string): 
     [
       ...['-shared', '-fPIC', '-fvisibility=hidden', '-std=gnu11', '-D_GNU_SOURCE', `-DBERTH_VERSION="${version}.0"`],
       ...[`-I${stage}`, `-I${generated}`, '-o', plugin, join(generated, 'berth.pb.c')],
-      ...[...sources.plugin, ...sources.client, '-lprotobuf-nanopb'],
+      ...['slurm/spank_berth.c', ...sources.plugin, ...sources.client, '-lprotobuf-nanopb'],
     ],
     { cwd: repository },
   );
