@@ -71,11 +71,12 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
   });
 
   it('has a terminal with --pty', async () => {
-    const { bare, contained } = await bothWays(
-      `script --quiet --return --command "srun --quiet --pty --image=$IMAGE bash -c 'test -t 0 && test -t 1 && tty && stty -a'" /dev/null`,
-    );
-    expect(contained.join()).toMatch(/\/dev\/pts\/\d+[^]*speed 38400 baud/);
-    expect(contained.slice(1)).toEqual(bare.slice(1));
+    // The end of script's own standard input shows as ^@, at whatever moment the terminal echoes it.
+    const { bare, contained } = await bothWays(`
+      script --quiet --return --command "srun --quiet --pty --image=$IMAGE bash -c 'test -t 0 && test -t 1 && tty && stty -a'" /dev/null |
+        sed 's/\\^@//; s,/dev/pts/[0-9]*,a terminal,'`);
+    expect(contained.join()).toMatch(/a terminal[^]*speed 38400 baud/);
+    expect(contained).toEqual(bare);
   });
 
   it('has the same environment, besides three variables of Berth', async () => {
