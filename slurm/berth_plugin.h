@@ -38,6 +38,8 @@ int options_register(spank_t spank);
 void options_warn(void);
 /* Prolog and epilog know options only by asking. True when an image was asked for. */
 bool options_query(spank_t spank);
+/* Tells the user what is wrong with an option; -1. */
+int refuse_option(const struct berth_failure* failure);
 /* Is this a step whose tasks belong into the container? */
 bool step_is_contained(spank_t spank);
 

@@ -56,9 +56,7 @@ static unsigned count_components(void) {
 static int refuse(const char* one, const char* other, const char* why) {
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_OPTION, ("--image", BERTH_TEXT("both %s and %s", one, other)), (why), ());
-    slurm_error("berth: %s: %s: %s", failure.code, failure.what, failure.why);
-    slurm_error("berth:   hint: %s", failure.hint);
-    return -1;
+    return refuse_option(&failure);
 }
 
 static const char one_for_all[] =

@@ -23,6 +23,12 @@ static struct spank_option image_option = {
 static struct spank_option container_image_option = {
     (char*)"container-image", (char*)"REF", (char*)"[berth] the same as --image", 1, 1, set_image};
 
+int refuse_option(const struct berth_failure* failure) {
+    slurm_error("berth: %s: %s: %s", failure->code, failure->what, failure->why);
+    slurm_error("berth:   hint: %s", failure->hint);
+    return -1;
+}
+
 /* 0, or -1 after telling the user. */
 static int check_image(const char* argument) {
     const char* wrong = NULL;
@@ -38,9 +44,7 @@ static int check_image(const char* argument) {
     if (wrong == NULL) return 0;
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_OPTION, ("--image", wrong), ("it takes the name of an image, or none"), ());
-    slurm_error("berth: %s: %s: %s", failure.code, failure.what, failure.why);
-    slurm_error("berth:   hint: %s", failure.hint);
-    return -1;
+    return refuse_option(&failure);
 }
 
 /* Called once for the environment's value and once more for the command line's: the last one stands. */

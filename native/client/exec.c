@@ -108,23 +108,23 @@ static int exec_by_slurm(const struct options* options, const berth_v1_ExecReply
     const char** arguments = calloc(count + 24, sizeof *arguments);
     if (arguments == NULL) return STATUS_BERTH_FAILED;
     size_t n = 0;
-    arguments[n++] = (char*)"srun";
-    arguments[n++] = (char*)"--overlap";
-    arguments[n++] = (char*)"--quiet";
-    arguments[n++] = (char*)"--nodes=1";
-    arguments[n++] = (char*)"--ntasks=1";
-    arguments[n++] = (char*)"--mpi=none";
+    arguments[n++] = "srun";
+    arguments[n++] = "--overlap";
+    arguments[n++] = "--quiet";
+    arguments[n++] = "--nodes=1";
+    arguments[n++] = "--ntasks=1";
+    arguments[n++] = "--mpi=none";
     arguments[n++] = job;
     arguments[n++] = node;
     arguments[n++] = image;
-    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) arguments[n++] = (char*)"--pty";
-    arguments[n++] = (char*)"--";
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) arguments[n++] = "--pty";
+    arguments[n++] = "--";
     if (options->workdir != NULL) {
         /* Not srun's --chdir, which is taken on the host: it knows no directory that only the image has. */
-        arguments[n++] = (char*)"sh";
-        arguments[n++] = (char*)"-c";
-        arguments[n++] = (char*)"cd -- \"$1\" || exit 125; shift; exec \"$@\"";
-        arguments[n++] = (char*)"sh";
+        arguments[n++] = "sh";
+        arguments[n++] = "-c";
+        arguments[n++] = "cd -- \"$1\" || exit 125; shift; exec \"$@\"";
+        arguments[n++] = "sh";
         arguments[n++] = options->workdir;
     }
     for (size_t i = 0; i < count; i++) arguments[n++] = options->command[i];

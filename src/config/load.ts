@@ -1,5 +1,5 @@
 import { open, type FileHandle } from 'node:fs/promises';
-import { BerthError } from '../errors/index.js';
+import { BerthError, errorCode, reasonOf } from '../errors/index.js';
 import type { Config } from './keys.js';
 import { parseConfig, type Origins, type Parsed } from './parse.js';
 
@@ -41,7 +41,7 @@ export async function checkConfig(path?: string): Promise<Parsed> {
   } catch (cause) {
     if (cause instanceof BerthError) throw cause;
     if (path === undefined && errorCode(cause) === 'ENOENT') return parseConfig('', file);
-    throw unreadable(file, cause instanceof Error ? cause.message : String(cause), cause);
+    throw unreadable(file, reasonOf(cause), cause);
   }
 }
 
@@ -73,8 +73,4 @@ async function refuseUnsafe(file: string, handle: FileHandle): Promise<void> {
 
 function unreadable(file: string, why: string, cause?: unknown): BerthError {
   return new BerthError('BERTH_CONFIG_UNREADABLE', { file, why }, { cause });
-}
-
-function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

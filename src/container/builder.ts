@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { getSystemErrorName } from 'node:util';
-import { BerthError } from '../errors/index.js';
+import { BerthError, reasonOf } from '../errors/index.js';
 import { builderExecutable, isNativeError, native, type Builder } from '../native/index.js';
 import { frame, FrameReader, v1 } from '../protocol/index.js';
 import type { Specification } from './specification.js';
@@ -92,7 +92,7 @@ async function converse(
     }
   } catch (error) {
     if (error instanceof BerthError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     throw new BerthError('BERTH_BUILD_FAILED', { host: hostname(), why }, { cause: error });
   } finally {
     if (user !== undefined) native.close(user);
@@ -125,8 +125,7 @@ function mapIds(builder: Builder, specification: Specification, imageMount: numb
 
 /** What a user would call the step in which the builder failed. */
 function buildError(event: v1.BuildEvent, specification: Specification): BerthError {
-  const reason = errnoText(event.errorNumber);
-  const why = `${event.call}: ${event.object}: ${reason}`;
+  const why = `${event.call}: ${event.object}: ${getSystemErrorName(-event.errorNumber)}`;
   switch (event.step) {
     case v1.BuildStep.BUILD_STEP_NAMESPACE:
       if (event.call === 'unshare') return new BerthError('BERTH_NAMESPACES_FORBIDDEN', { why });
@@ -158,8 +157,4 @@ async function reap(builder: Builder): Promise<void> {
     if (delay >= 100) native.signal(builder.pidfd, 9);
   }
   native.close(builder.pidfd);
-}
-
-function errnoText(errno: number): string {
-  return getSystemErrorName(-errno);
 }

@@ -2,4 +2,4 @@ export { build, type Namespaces } from './builder.js';
 export { containerKey, type Container, type ContainerRecord } from './container.js';
 export { occupants, type Occupants } from './ranks.js';
 export { Registry, remember } from './registry.js';
-export { specify, type Identity, type Specification } from './specification.js';
+export { accountOf, specify, type Identity, type Specification } from './specification.js';

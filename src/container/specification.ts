@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
-import { BerthError } from '../errors/index.js';
+import { BerthError, errorCode } from '../errors/index.js';
 import { native, type Account } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
 import { groupLines, passwdLine } from './accounts.js';
@@ -49,7 +49,7 @@ export async function specify(
   const { uid, gid } = identity;
   const gids = [...new Set([gid, ...identity.gids])];
   const userNamespace = config.container.userns === 'on';
-  const account = await lookUp(uid, gids);
+  const account = await accountOf(uid, gids);
   const [uidRanges, gidRanges] = userNamespace ? ['/etc/subuid', '/etc/subgid'].map(readHostFile) : [];
   const subUids = subordinateRange(uidRanges?.toString() ?? '', account.name, uid);
   const subGids = subordinateRange(gidRanges?.toString() ?? '', account.name, uid);
@@ -103,7 +103,12 @@ function depth(path: string): number {
   return path.split('/').length;
 }
 
-async function lookUp(uid: number, gids: readonly number[]): Promise<Account> {
+/**
+ * The user's account, with the names of `gids`.
+ *
+ * @throws BerthError BERTH_IDENTITY when the name service does not know the user.
+ */
+export async function accountOf(uid: number, gids: readonly number[]): Promise<Account> {
   const account = await native.account(uid, gids);
   if (account) return account;
   throw new BerthError('BERTH_IDENTITY', { uid, why: `the name service of this node knows no user with uid ${uid}` });
@@ -122,7 +127,7 @@ function readHostFile(path: string): Buffer | undefined {
   try {
     return readFileSync(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (errorCode(error) === 'ENOENT') return undefined;
     throw error;
   }
 }

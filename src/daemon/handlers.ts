@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Config } from '../config/index.js';
-import { occupants, type Container, type Registry } from '../container/index.js';
-import { BerthError } from '../errors/index.js';
-import type { ImageStore } from '../image/index.js';
+import { accountOf, occupants, type Container, type Registry } from '../container/index.js';
+import { BerthError, reasonOf } from '../errors/index.js';
+import type { ImageRecord, ImageStore } from '../image/index.js';
 import type { Launched, Launcher, LaunchOrder } from '../launch/index.js';
 import { isNativeError, native } from '../native/index.js';
 import { importScope, mayUse, requireRoot } from '../policy/index.js';
@@ -65,7 +65,10 @@ export class Handlers {
       this.parts.imports.end(connection);
       return;
     }
-    if (request.images) return this.#images(connection);
+    if (request.images) {
+      connection.reply({ images: { images: await this.#images(connection) } });
+      return;
+    }
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
   }
 
@@ -104,13 +107,7 @@ export class Handlers {
   async #order(request: v1.LaunchRequest, purpose: v1.Purpose): Promise<LaunchOrder> {
     const order = launchOrder(request);
     if (purpose !== v1.Purpose.PURPOSE_PREPARE) return order;
-    const account = await native.account(order.uid, []);
-    if (!account) {
-      throw new BerthError('BERTH_IDENTITY', {
-        uid: order.uid,
-        why: 'the name service of this node does not know the user',
-      });
-    }
+    const account = await accountOf(order.uid, []);
     return { ...order, stepId: PENDING_STEP, gid: account.gid, gids: account.gids };
   }
 
@@ -211,21 +208,25 @@ export class Handlers {
     connection.run(async () => {
       const image = await this.parts.store.importTar({ name, owner, source, complete }, archive);
       this.parts.requests.event(connection, { image: image.name, digest: image.digest }, 'image imported');
-      connection.reply({ import: { image: await this.#imageMessage(image) } });
+      connection.reply({ import: { image: imageMessage(image, owner === 'site' ? '' : await userName(owner)) } });
     });
   }
 
-  async #images(connection: Connection): Promise<void> {
-    const images = await this.parts.store.list(connection.peer.uid);
-    connection.reply({ images: { images: await Promise.all(images.map((image) => this.#imageMessage(image))) } });
+  async #images({ peer }: Connection): Promise<v1.Image.$Properties[]> {
+    const images = await this.parts.store.list(peer.uid);
+    // Of plain users' images, one sees only one's own.
+    const user = images.some(({ owner }) => owner !== 'site') ? await userName(peer.uid) : '';
+    return images.map((image) => imageMessage(image, user));
   }
+}
 
-  async #imageMessage(image: Awaited<ReturnType<ImageStore['list']>>[number]): Promise<v1.Image.$Properties> {
-    const { name, digest, size, created, source, format } = image;
-    const owner =
-      image.owner === 'site' ? 'site' : ((await native.account(image.owner, []))?.name ?? `uid ${image.owner}`);
-    return { name, digest, size: String(size), created, source, format, owner };
-  }
+function imageMessage(image: ImageRecord, user: string): v1.Image.$Properties {
+  const { name, digest, size, created, source, owner, format } = image;
+  return { name, digest, size: String(size), created, source, format, owner: owner === 'site' ? 'site' : user };
+}
+
+async function userName(uid: number): Promise<string> {
+  return (await native.account(uid, []))?.name ?? `uid ${uid}`;
 }
 
 /**
@@ -241,9 +242,7 @@ function takeArchive({ peer }: Connection, sourceFd: number): number {
   } catch (cause) {
     const why = isNativeError(cause, 'EBADF')
       ? 'the client gave something else than a pipe of its own'
-      : cause instanceof Error
-        ? cause.message
-        : String(cause);
+      : reasonOf(cause);
     throw new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
   }
 }

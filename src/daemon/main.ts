@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { destination, pino, type Logger } from 'pino';
 import { loadConfig, type Config } from '../config/index.js';
 import { Registry } from '../container/index.js';
-import { BerthError, formatError, toErrorMessage } from '../errors/index.js';
+import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { ImageStore } from '../image/index.js';
 import { Launcher } from '../launch/index.js';
 import { native } from '../native/index.js';
@@ -38,7 +38,7 @@ function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean
       options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } },
     }).values;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     throw new BerthError(
       'BERTH_USAGE',
       { what: 'berthd was not called rightly', why, command: 'berthd' },

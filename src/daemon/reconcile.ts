@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import { occupants, type Registry } from '../container/index.js';
+import { reasonOf } from '../errors/index.js';
 import type { Launcher } from '../launch/index.js';
 
 const run = promisify(execFile);
@@ -77,10 +78,7 @@ export class Reconciler {
       }
     } catch (error) {
       // Without Slurm's word nothing is ended. The next job asks again.
-      this.log.warn(
-        { reason: error instanceof Error ? error.message : String(error) },
-        'Slurm could not be asked which jobs are on this node',
-      );
+      this.log.warn({ reason: reasonOf(error) }, 'Slurm could not be asked which jobs are on this node');
     }
   }
 }

@@ -2,7 +2,7 @@ import { chmodSync, openSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { BerthError } from '../errors/index.js';
+import { BerthError, reasonOf } from '../errors/index.js';
 import { native } from '../native/index.js';
 import { Connection, type Handler, type Report } from './connection.js';
 
@@ -55,7 +55,7 @@ function accept(socket: Socket, handle: Handler, report: Report, log: Logger, pe
     connection = new Connection(socket, handle, report);
   } catch (error) {
     // The client may be gone already.
-    log.debug({ reason: error instanceof Error ? error.message : String(error) }, 'connection refused');
+    log.debug({ reason: reasonOf(error) }, 'connection refused');
     socket.destroy();
     return;
   }

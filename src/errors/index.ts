@@ -1,7 +1,9 @@
 import table from './errors.json' with { type: 'json' };
 import type { ErrorCode } from './generated/codes.js';
+import { reasonOf } from './thrown.js';
 
 export type { ErrorCode };
+export { errorCode, reasonOf } from './thrown.js';
 
 interface Row {
   readonly code: string;
@@ -75,8 +77,7 @@ export class RemoteError extends Error implements ErrorMessage {
 /** Turns whatever was thrown into an error of the table; the unknown becomes BERTH_INTERNAL. */
 export function toErrorMessage(thrown: unknown): ErrorMessage {
   if (thrown instanceof BerthError || thrown instanceof RemoteError) return thrown;
-  const why = thrown instanceof Error ? thrown.message : String(thrown);
-  return new BerthError('BERTH_INTERNAL', { what: 'an unexpected failure', why }, { cause: thrown });
+  return new BerthError('BERTH_INTERNAL', { what: 'an unexpected failure', why: reasonOf(thrown) }, { cause: thrown });
 }
 
 /** The lines a terminal shows, without a trailing newline. */

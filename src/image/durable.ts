@@ -1,5 +1,6 @@
 import { mkdir, open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { errorCode } from '../errors/index.js';
 
 /** fsync(2) of a directory: names made or replaced in it survive a crash of the node. */
 export async function syncDirectory(path: string): Promise<void> {
@@ -35,7 +36,7 @@ export async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (errorCode(error) !== 'EEXIST') throw error;
     return;
   }
   await syncDirectory(dirname(path));

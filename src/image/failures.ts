@@ -1,4 +1,4 @@
-import { BerthError } from '../errors/index.js';
+import { BerthError, errorCode, reasonOf } from '../errors/index.js';
 
 /** No blocks or no inodes left, or a quota used up. */
 export function isStorageFull(error: unknown): boolean {
@@ -8,14 +8,10 @@ export function isStorageFull(error: unknown): boolean {
 
 /** What a failed operation on the store's files means to its users. */
 export function storeFailure(path: string, error: unknown): BerthError {
-  const why = error instanceof Error ? error.message : String(error);
+  const why = reasonOf(error);
   return new BerthError(
     isStorageFull(error) ? 'BERTH_STORE_FULL' : 'BERTH_STORE_UNUSABLE',
     { path, why },
     { cause: error },
   );
-}
-
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BerthError } from '../errors/index.js';
+import { BerthError, reasonOf } from '../errors/index.js';
 import { convert, holdsDeviceNodes, CONVERTER_GID, CONVERTER_UID } from './converter.js';
 import { makeDirectory, moveIntoPlace, writeDurably } from './durable.js';
 import { isStorageFull, storeFailure } from './failures.js';
@@ -188,7 +188,7 @@ function output(program: string, input: number): Promise<string> {
 
 function inWords(reason: unknown): string {
   if (reason instanceof BerthError) return reason.why;
-  return reason instanceof Error ? reason.message : String(reason);
+  return reasonOf(reason);
 }
 
 function failed(name: string, why: string): BerthError {

@@ -45,6 +45,15 @@ export interface Launched {
   readonly cold: boolean;
 }
 
+/** A launch under way. */
+interface LaunchUnderWay {
+  readonly order: LaunchOrder;
+  readonly caller: Caller;
+  readonly timeline: Timeline;
+  /** Inode of the caller's mount namespace. */
+  readonly originMntns: number;
+}
+
 /** What a build needs before the builder is started. */
 interface Prepared {
   readonly record: ImageRecord;
@@ -86,17 +95,13 @@ export class Launcher {
    * @throws BerthError as {@link launch}
    */
   async launchStep(order: LaunchOrder, caller: Caller): Promise<Launched | undefined> {
-    this.#stepMntns = this.#mountNamespaceOf(caller, order);
-    if (!this.#ranksElsewhere) return this.launch(order, caller);
-    const timeline = new Timeline();
+    const request = this.#request(order, caller);
+    this.#stepMntns = request.originMntns;
+    if (!this.#ranksElsewhere) return this.#launch(request);
     const ready = this.registry
       .all()
-      .find(
-        (container) =>
-          containerKey(container) ===
-          containerKey({ ...order, originMntns: container.originMntns, requestedImage: order.image }),
-      );
-    return ready && this.#launched(ready, order, timeline, false);
+      .find((container) => containerKey(container) === keyOf(order, container.originMntns));
+    return ready && this.#launched(ready, request, false);
   }
 
   /**
@@ -105,14 +110,13 @@ export class Launcher {
    * @throws BerthError as {@link launch}
    */
   async launchRank(order: LaunchOrder, caller: Caller): Promise<Launched> {
+    const request = this.#request(order, caller);
     if (this.#stepMntns !== undefined) {
-      this.#ranksElsewhere = this.#mountNamespaceOf(caller, order) !== this.#stepMntns;
-      const early =
-        this.#ranksElsewhere &&
-        this.registry.byKey(containerKey({ ...order, originMntns: this.#stepMntns, requestedImage: order.image }));
+      this.#ranksElsewhere = request.originMntns !== this.#stepMntns;
+      const early = this.#ranksElsewhere && this.registry.byKey(keyOf(order, this.#stepMntns));
       if (early) this.registry.end(early);
     }
-    return this.launch(order, caller);
+    return this.#launch(request);
   }
 
   /**
@@ -120,25 +124,7 @@ export class Launcher {
    * gone.
    */
   async launch(order: LaunchOrder, caller: Caller): Promise<Launched> {
-    const timeline = new Timeline();
-    const originMntns = this.#mountNamespaceOf(caller, order);
-    const key = containerKey({ ...order, originMntns, requestedImage: order.image });
-    timeline.record('request', 0);
-    const ready = this.registry.byKey(key);
-    if (ready) return this.#launched(ready, order, timeline, false);
-
-    for (let running = this.#builds.get(key); running; running = this.#builds.get(key)) {
-      const { result } = running;
-      try {
-        const container = await timeline.measure('wait', () => result);
-        return this.#launched(container, order, timeline, false);
-      } catch (error) {
-        // Whoever had it built is dead, and it died with them: the next one takes it up.
-        if (!running.abandoned) throw error;
-      }
-    }
-    const container = await this.#start(key, order, caller, originMntns, timeline);
-    return this.#launched(container, order, timeline, true);
+    return this.#launch(this.#request(order, caller));
   }
 
   /** Lets go of all containers of a job. Returns how many. */
@@ -146,21 +132,41 @@ export class Launcher {
     for (const build of this.#builds.values()) {
       if (build.jobId === jobId) build.ended = true;
     }
-    const containers = this.registry.all().filter((container) => container.jobId === jobId);
+    const containers = this.#containersOf(jobId);
     for (const container of containers) this.registry.end(container);
     return containers.length;
   }
 
+  #request(order: LaunchOrder, caller: Caller): LaunchUnderWay {
+    const timeline = new Timeline();
+    return { order, caller, timeline, originMntns: this.#mountNamespaceOf(caller, order) };
+  }
+
+  async #launch(request: LaunchUnderWay): Promise<Launched> {
+    const { order, timeline } = request;
+    const key = keyOf(order, request.originMntns);
+    timeline.record('request', 0);
+    const ready = this.registry.byKey(key);
+    if (ready) return this.#launched(ready, request, false);
+
+    for (let running = this.#builds.get(key); running; running = this.#builds.get(key)) {
+      const { result } = running;
+      try {
+        const container = await timeline.measure('wait', () => result);
+        return this.#launched(container, request, false);
+      } catch (error) {
+        // Whoever had it built is dead, and it died with them: the next one takes it up.
+        if (!running.abandoned) throw error;
+      }
+    }
+    return this.#launched(await this.#start(key, request), request, true);
+  }
+
   /** Builds, and has everybody who asks for the same meanwhile wait for it. */
-  async #start(
-    key: string,
-    order: LaunchOrder,
-    caller: Caller,
-    originMntns: number,
-    timeline: Timeline,
-  ): Promise<Container> {
+  async #start(key: string, request: LaunchUnderWay): Promise<Container> {
+    const { order, caller } = request;
     const work = async (): Promise<Container> => {
-      const container = await this.#build(order, caller, originMntns, timeline);
+      const container = await this.#build(request);
       if (!started.ended) return container;
       this.registry.end(container);
       throw jobEnded(order);
@@ -179,13 +185,17 @@ export class Launcher {
   }
 
   #checkCount({ jobId, nodeName }: LaunchOrder): void {
-    const ready = this.registry.all().filter((container) => container.jobId === jobId).length;
+    const ready = this.#containersOf(jobId).length;
     const building = [...this.#builds.values()].filter((build) => build.jobId === jobId).length;
     if (ready + building < MOST_PER_JOB) return;
     throw new BerthError('BERTH_TOO_MANY_CONTAINERS', { job: jobId, count: ready + building, host: nodeName });
   }
 
-  #launched(container: Container, order: LaunchOrder, timeline: Timeline, cold: boolean): Launched {
+  #containersOf(jobId: number): Container[] {
+    return this.registry.all().filter((container) => container.jobId === jobId);
+  }
+
+  #launched(container: Container, { order, timeline }: LaunchUnderWay, cold: boolean): Launched {
     const launch = {
       stepId: order.stepId,
       started: Math.floor(Date.now() / 1000),
@@ -211,16 +221,14 @@ export class Launcher {
     }
   }
 
-  async #build(order: LaunchOrder, caller: Caller, originMntns: number, timeline: Timeline): Promise<Container> {
+  async #build(request: LaunchUnderWay): Promise<Container> {
+    const { order, timeline } = request;
     const timeout = this.config.container.buildTimeout * 1000;
     const prepared = await inTime(this.#prepare(order, timeline), timeout, ({ image }) => native.close(image));
-    const { record, specification, image } = prepared;
     try {
-      return await timeline.measure('build', () =>
-        this.#run(order, record, specification, image, caller, originMntns, timeline),
-      );
+      return await timeline.measure('build', () => this.#run(request, prepared));
     } finally {
-      native.close(image);
+      native.close(prepared.image);
     }
   }
 
@@ -258,17 +266,11 @@ export class Launcher {
     }
   }
 
-  async #run(
-    order: LaunchOrder,
-    image: ImageRecord,
-    specification: Specification,
-    imageMount: number,
-    caller: Caller,
-    originMntns: number,
-    timeline: Timeline,
-  ): Promise<Container> {
+  async #run({ order, caller, originMntns, timeline }: LaunchUnderWay, prepared: Prepared): Promise<Container> {
+    const { record, specification, image } = prepared;
+    const timeout = this.config.container.buildTimeout * 1000;
     let container: Container | undefined;
-    await build(specification, imageMount, caller.pidfd, this.config.container.buildTimeout * 1000, (namespaces) => {
+    await build(specification, image, caller.pidfd, timeout, (namespaces) => {
       const start = timeline.now();
       try {
         container = this.registry.add(
@@ -280,8 +282,8 @@ export class Launcher {
             user: specification.account.name,
             home: specification.account.home,
             requestedImage: order.image,
-            image: image.name,
-            digest: image.digest,
+            image: record.name,
+            digest: record.digest,
             created: Math.floor(Date.now() / 1000),
             userNamespace: namespaces.user !== undefined,
             originMntns,
@@ -320,6 +322,10 @@ async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) =
   } finally {
     clearTimeout(timer);
   }
+}
+
+function keyOf(order: LaunchOrder, originMntns: number): string {
+  return containerKey({ ...order, originMntns, requestedImage: order.image });
 }
 
 function jobEnded(order: LaunchOrder, cause?: unknown): BerthError {

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { BerthError, type ErrorMessage } from '../errors/index.js';
+import { BerthError, type ErrorMessage, reasonOf } from '../errors/index.js';
 import { berth } from './generated/berth.js';
 import { version } from './version.js';
 
@@ -80,7 +80,7 @@ export function decodeReply(bytes: Uint8Array): v1.Reply {
 }
 
 function unreadable(cause: unknown): BerthError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = reasonOf(cause);
   return new BerthError('BERTH_PROTOCOL_FRAME', { why: `a frame could not be read: ${why}` }, { cause });
 }
 

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
 import { construct, type TestContainer, type Wish } from './helpers/container.js';
 import { directory, fifo, file, link, makeImage, toolbox, type Tree } from './helpers/images.js';
 import { Running } from './helpers/programs.js';
-import { expectNothingLeft, residue, type Residue } from './helpers/residue.js';
+import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
 
 // Where mounts and files go in an image that may be anything at all.
@@ -13,7 +13,6 @@ import { makeScratch, removeScratch } from './helpers/scratch.js';
 let scratch: string;
 let volume: string;
 let caller: Caller;
-let before: Residue;
 
 beforeAll(async () => {
   scratch = makeScratch();
@@ -28,12 +27,9 @@ afterAll(async () => {
   removeScratch(scratch);
 });
 
-beforeEach(() => {
-  before = residue(scratch);
-});
+leavesNothing(() => scratch);
 
-afterEach(async () => {
-  await expectNothingLeft(scratch, before);
+afterEach(() => {
   // Nothing was made in the host's directories.
   expect(readdirSync(join(scratch, 'workspace'))).toEqual([]);
   expect(readdirSync(volume)).toEqual(['here']);

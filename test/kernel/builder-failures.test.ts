@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build } from '../../src/container/index.js';
 import { native } from '../../src/native/index.js';
 import { frame, v1 } from '../../src/protocol/index.js';
@@ -10,7 +10,8 @@ import { Caller } from './helpers/caller.js';
 import { construct, mountFile, specificationOf, testedBuilder, USER, type TestContainer } from './helpers/container.js';
 import { makeImage, toolbox } from './helpers/images.js';
 import { program, Running } from './helpers/programs.js';
-import { childrenNamed, expectNothingLeft, residue, type Residue } from './helpers/residue.js';
+import { childrenNamed } from './helpers/residue.js';
+import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
 
 // What goes wrong in the middle of a build.
@@ -18,7 +19,6 @@ import { makeScratch, removeScratch } from './helpers/scratch.js';
 let scratch: string;
 let image: string;
 let caller: Caller;
-let before: Residue;
 
 beforeAll(async () => {
   scratch = makeScratch();
@@ -32,13 +32,7 @@ afterAll(async () => {
   removeScratch(scratch);
 });
 
-beforeEach(() => {
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-});
+leavesNothing(() => scratch);
 
 /** A file system that takes a look-up and never answers, for the time of `use`. */
 async function withSilentFilesystem(use: (filesystem: Running) => Promise<void>): Promise<void> {

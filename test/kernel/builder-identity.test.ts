@@ -1,10 +1,10 @@
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
 import { construct, USER, type TestContainer, type Wish } from './helpers/container.js';
 import { characterDevice, directory, file, link, makeImage, toolbox } from './helpers/images.js';
-import { expectNothingLeft, residue, type Residue } from './helpers/residue.js';
+import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
 
 // Who one is in a container, and what one may do there.
@@ -12,7 +12,6 @@ import { makeScratch, removeScratch } from './helpers/scratch.js';
 let scratch: string;
 let image: string;
 let caller: Caller;
-let before: Residue;
 
 beforeAll(async () => {
   scratch = makeScratch();
@@ -38,13 +37,7 @@ afterAll(async () => {
   removeScratch(scratch);
 });
 
-beforeEach(() => {
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-});
+leavesNothing(() => scratch);
 
 async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>): Promise<void> {
   const container = await construct(scratch, image, caller, wish);

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
 import { construct, USER, type TestContainer, type Wish } from './helpers/container.js';
 import { makeImage, toolbox } from './helpers/images.js';
-import { expectNothingLeft, residue, type Residue } from './helpers/residue.js';
+import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
 
 // What is brought into a container from the host, and with whose rights.
@@ -13,7 +13,6 @@ import { makeScratch, removeScratch } from './helpers/scratch.js';
 let scratch: string;
 let image: string;
 let caller: Caller;
-let before: Residue;
 
 beforeAll(async () => {
   scratch = makeScratch();
@@ -34,13 +33,7 @@ afterAll(async () => {
   removeScratch(scratch);
 });
 
-beforeEach(() => {
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  await expectNothingLeft(scratch, before);
-});
+leavesNothing(() => scratch);
 
 async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>, from = caller): Promise<void> {
   const container = await construct(scratch, image, from, wish);

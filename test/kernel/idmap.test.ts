@@ -1,33 +1,22 @@
 import { closeSync, openSync, readdirSync, statSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { native } from '../../src/native/index.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 import { Caller } from './helpers/caller.js';
 import { mountFile } from './helpers/container.js';
 import { file, makeImage } from './helpers/images.js';
-import { expectNothingLeft, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeScratch } from './helpers/scratch.js';
 
 let scratch: string;
 let image: string;
-let before: Residue;
 
-beforeEach(() => {
-  scratch = makeScratch();
+inScratchOfItsOwn((directory) => {
+  scratch = directory;
   image = makeImage(scratch, {
     root: file('', { uid: 0, gid: 0 }),
     shadow: file('', { uid: 0, gid: 42 }),
     user: file('', { uid: 1000, gid: 1001 }),
     nobody: file('', { uid: 65_534, gid: 65_534 }),
   });
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
 });
 
 /** A user namespace with the maps, for the time of `use`. */

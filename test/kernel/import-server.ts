@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { toErrorMessage } from '../../src/errors/index.js';
 import { ImageStore, type ImageRecord } from '../../src/image/index.js';
 import { native } from '../../src/native/index.js';
+import { descriptorOf } from './helpers/caller.js';
 import {
   decodeRequest,
   encodeError,
@@ -56,12 +57,6 @@ function serve(socket: Socket, store: ImageStore): void {
       }
     }
   });
-}
-
-/** The descriptor below a socket, which Node keeps to itself. */
-function descriptorOf(socket: Socket): number {
-  const handle: unknown = '_handle' in socket ? socket._handle : undefined;
-  return (handle as { fd: number }).fd;
 }
 
 async function listImages(store: ImageStore): Promise<Uint8Array> {

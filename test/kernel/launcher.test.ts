@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig, type Config } from '../../src/config/index.js';
 import { Registry, type Container } from '../../src/container/index.js';
 import { ImageStore, type ImageRecord } from '../../src/image/index.js';
@@ -11,7 +11,8 @@ import { Caller } from './helpers/caller.js';
 import { enterContainer } from './helpers/container.js';
 import { directory, file, makeArchive, toolbox } from './helpers/images.js';
 import { program, Running } from './helpers/programs.js';
-import { childrenNamed, expectNothingLeft, loopsOn, residue, type Residue } from './helpers/residue.js';
+import { childrenNamed, loopsOn } from './helpers/residue.js';
+import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
 
 let scratch: string;
@@ -19,7 +20,6 @@ let store: ImageStore;
 let image: ImageRecord;
 let registry: Registry;
 let caller: Caller;
-let before: Residue;
 
 /** Debian's own account for nobody, who has no subordinate ids. */
 const nobody = { uid: 65_534, gid: 65_534, gids: [65_534] } as const;
@@ -43,13 +43,10 @@ afterAll(async () => {
   removeScratch(scratch);
 });
 
-beforeEach(() => {
-  before = residue(scratch);
-});
+leavesNothing(() => scratch);
 
-afterEach(async () => {
+afterEach(() => {
   for (const container of registry.all()) registry.end(container);
-  await expectNothingLeft(scratch, before);
 });
 
 function configure(text = ''): Config {

@@ -10,31 +10,21 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { native, type ImageMount } from '../../src/native/index.js';
 import { file, makeImage } from './helpers/images.js';
-import { closesOnExec, expectNothingLeft, loopsOn, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { closesOnExec, loopsOn } from './helpers/residue.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 
 let scratch: string;
 let image: string;
-let before: Residue;
 
-beforeEach(() => {
-  scratch = makeScratch();
+inScratchOfItsOwn((directory) => {
+  scratch = directory;
   image = makeImage(scratch, {
     'etc/os-release': file('ID=test\n'),
     noise: file(randomBytes(150_000).toString('hex')),
   });
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
 });
 
 async function mountFile(path: string, candidate = -1): Promise<ImageMount> {

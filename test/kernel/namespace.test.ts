@@ -12,25 +12,15 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { native } from '../../src/native/index.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 import { Caller } from './helpers/caller.js';
 import { program, Running } from './helpers/programs.js';
-import { closesOnExec, expectNothingLeft, mountsBelow, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { closesOnExec, mountsBelow } from './helpers/residue.js';
 
 let scratch: string;
-let before: Residue;
 
-beforeEach(() => {
-  scratch = makeScratch();
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
+inScratchOfItsOwn((directory) => {
+  scratch = directory;
 });
 
 /** A process in namespaces of its own, for the time of `use`. */

@@ -12,24 +12,14 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builderExecutable, native, type Builder } from '../../src/native/index.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 import { Caller } from './helpers/caller.js';
-import { closesOnExec, expectNothingLeft, openDescriptors, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { closesOnExec, openDescriptors } from './helpers/residue.js';
 
 let scratch: string;
-let before: Residue;
 
-beforeEach(() => {
-  scratch = makeScratch();
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
+inScratchOfItsOwn((directory) => {
+  scratch = directory;
 });
 
 /** An executable that does what the shell script says. */

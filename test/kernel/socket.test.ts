@@ -1,26 +1,16 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { native } from '../../src/native/index.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 import { Caller, descriptorOf } from './helpers/caller.js';
 import { program, Running } from './helpers/programs.js';
-import { closesOnExec, expectNothingLeft, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { closesOnExec } from './helpers/residue.js';
 
 let scratch: string;
-let before: Residue;
 
-beforeEach(() => {
-  scratch = makeScratch();
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
+inScratchOfItsOwn((directory) => {
+  scratch = directory;
 });
 
 describe("a client's credentials", () => {

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { closeSync } from 'node:fs';
-import { BerthError } from '../../errors/index.js';
+import { BerthError, reasonOf } from '../../errors/index.js';
 import { parseImportName } from '../../image/index.js';
 import type { v1 } from '../../protocol/index.js';
 import { Connection } from '../client.js';
@@ -109,9 +109,7 @@ async function flow({ text, name, source, filter, terminal }: Transfer, pipe: Pi
       if (error.atEnd) await source.finished;
       throw sourceError(text, error.message);
     }
-    throw error instanceof BerthError
-      ? error
-      : sourceError(text, error instanceof Error ? error.message : String(error));
+    throw error instanceof BerthError ? error : sourceError(text, reasonOf(error));
   }
   await source.finished;
   terminal.progress(`${name}: waiting for berthd to finish the image`);

@@ -1,3 +1,4 @@
+import { reasonOf } from '../../errors/index.js';
 import { closeSync, constants, createReadStream, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -106,7 +107,7 @@ async function peek(stream: Readable): Promise<{ head: Buffer; whole: Readable }
 
 /** The system's words, without the call and the path that Node puts around them: the path is the error's subject. */
 function inWords(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   return /^[A-Z0-9]+: (.*), \w+ '.*'$/s.exec(message)?.[1] ?? message;
 }
 
