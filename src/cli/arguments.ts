@@ -41,15 +41,19 @@ export function parseLeading(argv: readonly string[]): Leading {
 export function parseCommand(command: Command, argv: readonly string[]): Arguments {
   const parsed = parse([...command.options, ...globalOptions], argv, command.name);
   if (parsed.values['help'] === true) return parsed;
-  const { least, most } = command.operands;
-  const count = parsed.operands.length;
-  if (count < least || count > most) {
-    const expected = least === most ? String(least) : `${least} to ${most}`;
+  const { operands } = parsed;
+  const missing = command.operands.slice(operands.length).filter((name) => !name.startsWith('['));
+  if (missing.length > 0) {
     throw usage(
-      `berth ${command.name} takes ${expected} argument${most === 1 ? '' : 's'}`,
-      `it was given ${count}`,
+      `berth ${command.name} needs ${command.operands.filter((name) => !name.startsWith('[')).join(' and ')}`,
+      `${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} missing`,
       command.name,
     );
+  }
+  const surplus = operands[command.operands.length];
+  if (surplus !== undefined && !command.operands.at(-1)?.includes('...')) {
+    const expected = command.operands.length === 0 ? 'it takes no arguments' : `it takes ${command.operands.join(' ')}`;
+    throw usage(`berth ${command.name} cannot take ${surplus} too`, expected, command.name);
   }
   return parsed;
 }

@@ -31,8 +31,8 @@ export interface Command {
   /** Paragraphs. */
   readonly description: readonly string[];
   readonly options: readonly Option[];
-  /** How many operands it takes. */
-  readonly operands: { readonly least: number; readonly most: number };
+  /** What its operands are called, in order; "[FILE]" may be left out, and "[ARGUMENT...]" stands for all that follow. */
+  readonly operands: readonly string[];
   readonly examples: readonly { readonly command: string; readonly text: string }[];
   /** Exit statuses besides 0 and the usual ones. */
   readonly exitStatus?: readonly { readonly status: number; readonly text: string }[];

@@ -7,6 +7,8 @@ export class Unfit extends Error {
     message: string,
     /** The part of the value that is at fault, when it is not the whole. */
     readonly node?: AST.TOMLContentNode,
+    /** What else is wrong with the same value. */
+    readonly more: readonly Unfit[] = [],
   ) {
     super(message);
   }
@@ -106,20 +108,30 @@ export function mounts(row: Row<readonly Mount[]>): Kind<readonly Mount[]> {
     read: (node) => {
       if (node.type !== 'TOMLArray') throw new Unfit(expected);
       const taken = new Set<string>();
-      return node.elements.map((element) => {
-        const text = stringOf(element);
-        if (text === undefined) throw new Unfit(expected, element);
-        const mount = readMount(text, element);
-        if (taken.has(mount.destination)) throw new Unfit(`one mount at ${mount.destination}, not two`, element);
-        taken.add(mount.destination);
-        return mount;
-      });
+      const faults: Unfit[] = [];
+      const read: Mount[] = [];
+      for (const element of node.elements) {
+        try {
+          const mount = readMount(element, expected);
+          if (taken.has(mount.destination)) throw new Unfit(`one mount at ${mount.destination}, not two`, element);
+          taken.add(mount.destination);
+          read.push(mount);
+        } catch (error) {
+          if (!(error instanceof Unfit)) throw error;
+          faults.push(error);
+        }
+      }
+      const [first, ...more] = faults;
+      if (first) throw new Unfit(first.message, first.node, more);
+      return read;
     },
     show: (value) => `[${value.map((mount) => quote(showMount(mount))).join(', ')}]`,
   };
 }
 
-function readMount(text: string, node: AST.TOMLContentNode): Mount {
+function readMount(node: AST.TOMLContentNode, expected: string): Mount {
+  const text = stringOf(node);
+  if (text === undefined) throw new Unfit(expected, node);
   try {
     return parseMount(text);
   } catch (error) {

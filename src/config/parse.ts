@@ -121,9 +121,10 @@ class Reader {
       this.#origins.set(key.title, { file: this.file, line });
     } catch (error) {
       if (!(error instanceof Unfit)) throw error;
-      const { node: part = node } = error;
-      const what = part === node ? `${key.title} is` : `${key.title} has`;
-      this.#problem(part.loc.start.line, `${what} ${this.#source(part)}`, `expected ${error.message}`);
+      for (const { node: part = node, message } of [error, ...error.more]) {
+        const what = part === node ? `${key.title} is` : `${key.title} has`;
+        this.#problem(part.loc.start.line, `${what} ${this.#source(part)}`, `expected ${message}`);
+      }
     }
   }
 

@@ -133,8 +133,9 @@ describe('a wrong command line', () => {
     [['--sokcet=/x', 'ps'], 'berth has no option --sokcet', 'did you mean --socket?'],
     [['ps', '--socket'], 'berth ps was called wrongly', "Option '--socket <value>' argument missing"],
     [['ps', '--json=yes'], 'berth ps was called wrongly', "Option '--json' does not take an argument"],
-    [['ps', 'x'], 'berth ps takes 0 arguments', 'it was given 1'],
-    [['import', 'x'], 'berth import takes 2 arguments', 'it was given 1'],
+    [['ps', 'x'], 'berth ps cannot take x too', 'it takes no arguments'],
+    [['import', 'x'], 'berth import needs NAME and SOURCE', 'SOURCE is missing'],
+    [['import', 'x', 'y', 'z'], 'berth import cannot take z too', 'it takes NAME SOURCE'],
     [['config', 'shwo'], 'berth config cannot shwo', 'did you mean berth config show?'],
     [['help', 'shwo'], 'berth has no command shwo', 'berth help lists them all'],
   ])('%j is told what is wrong', async (argv, what, why) => {
@@ -356,6 +357,16 @@ describe('berth config', () => {
     ]);
     const { stdout } = await berth(['config', 'check', '--json', file]);
     expect((JSON.parse(stdout) as { problems: unknown[] }).problems).toHaveLength(2);
+    expect(stderr).not.toContain('berth config check');
+  });
+
+  it('check names the sources of mounts that this node has not: with one missing, no container can be built', async () => {
+    writeFileSync(file, `[container]\nmounts = ["${directory}", "${directory}/missing:/data"]\n`, { mode: 0o600 });
+    const { status, stderr } = await berth(['config', 'check', file]);
+    expect(status).toBe(0);
+    expect(stderr.match(/mounts: \S+ is not there/g)).toEqual([`mounts: ${directory}/missing is not there`]);
+    const { stdout } = await berth(['config', 'check', '--json', file]);
+    expect(JSON.parse(stdout)).toEqual({ problems: [], missingMountSources: [`${directory}/missing`] });
   });
 
   it('check says that a file is right', async () => {

@@ -178,11 +178,13 @@ describe('a problem names the file, the line, what was found and what was expect
   });
 
   it('all of them at once, in the order of the lines', () => {
-    const text = '[slurm]\nprepare = 1\n[store]\npath = 2\n[nowhere]\nx = 3';
+    const text = '[slurm]\nprepare = 1\n[store]\npath = 2\n[nowhere]\nx = 3\n[container]\nmounts = [1,\n"b"]';
     expect(problemsOf(text).map((problem) => problem.split(' | ')[0])).toEqual([
       'berth.toml:2: [slurm] prepare is 1',
       'berth.toml:4: [store] path is 2',
       'berth.toml:5: unknown table [nowhere]',
+      'berth.toml:8: [container] mounts has 1',
+      'berth.toml:9: [container] mounts has "b"',
     ]);
   });
 });

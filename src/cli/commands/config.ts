@@ -1,3 +1,5 @@
+import { stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import {
   allKeys,
   camelCase,
@@ -7,9 +9,10 @@ import {
   nearest,
   type Config,
   type Key,
+  type Mount,
   type Origin,
 } from '../../config/index.js';
-import { formatError } from '../../errors/index.js';
+import { errorCode, formatError } from '../../errors/index.js';
 import { usage } from '../arguments.js';
 import { json, type Call, type Command } from '../command.js';
 
@@ -19,13 +22,14 @@ export const config: Command = {
   synopsis: ['config check [--json] [FILE]', 'config show [--json] [FILE]'],
   description: [
     `check reads FILE, or ${DEFAULT_CONFIG_PATH}, and shows everything that is wrong with it: unknown tables and keys, ` +
-      'wrong types, values out of bounds. Run it before berthd is restarted.',
+      'wrong types, values out of bounds. It also says which sources of [container] mounts are missing on this node, which is ' +
+      'no error of the file. Run it before berthd is restarted.',
     'show prints every key with its value and where that comes from: the file and line, or the default. What it prints is ' +
       'itself a valid configuration. It reads the file; a running berthd has what the file held when it started.',
     'As root, a file that others could write to is refused, as berthd refuses it.',
   ],
   options: [json],
-  operands: { least: 1, most: 2 },
+  operands: ['check|show', '[FILE]'],
   examples: [
     { command: 'berth config check berth.toml', text: 'Test a file before it is installed.' },
     { command: 'berth config show', text: 'What is in force, and why.' },
@@ -46,18 +50,40 @@ export const config: Command = {
 };
 
 async function check({ operands: [, file], flag, terminal }: Call): Promise<number> {
-  const { problems } = await checkConfig(file);
+  const { config: values, problems } = await checkConfig(file);
+  const missing = await missingSources(values.container.mounts);
   const [first] = problems;
   if (flag('json')) {
     terminal.print(
-      JSON.stringify({ problems: problems.map(({ code, what, why }) => ({ code, what, why })) }, undefined, 2),
+      JSON.stringify(
+        {
+          problems: problems.map(({ code, what, why }) => ({ code, what, why })),
+          missingMountSources: missing.map(({ source }) => source),
+        },
+        undefined,
+        2,
+      ),
     );
   } else if (first) {
-    terminal.warn(problems.map(formatError).join('\n'));
+    // The table's hint is this command.
+    const hint = 'docs/configuration.md describes every key';
+    terminal.warn(
+      problems.map(({ code, exitStatus, what, why }) => formatError({ code, exitStatus, what, why, hint })).join('\n'),
+    );
   } else {
     terminal.print(`${file ?? DEFAULT_CONFIG_PATH}: no errors`);
+    for (const { source } of missing) {
+      terminal.warn(
+        `berth: [container] mounts: ${source} is not there on ${hostname()}. No container can be built on a node without it.`,
+      );
+    }
   }
   return first?.exitStatus ?? 0;
+}
+
+async function missingSources(mounts: readonly Mount[]): Promise<Mount[]> {
+  const found = await Promise.all(mounts.map(({ source }) => stat(source).catch(errorCode)));
+  return mounts.filter((_, i) => found[i] === 'ENOENT');
 }
 
 async function show({ operands: [, file], flag, terminal }: Call): Promise<number> {

@@ -23,7 +23,7 @@ export const exec: Command = {
     { name: 'interactive', letter: 'i', description: 'For compatibility; has no effect.' },
     { name: 'tty', letter: 't', description: 'For compatibility; has no effect.' },
   ],
-  operands: { least: 0, most: Number.MAX_SAFE_INTEGER },
+  operands: ['[ARGUMENT...]'],
   examples: [
     { command: 'berth exec 3fa9 bash', text: 'A shell in the container whose id begins with 3fa9.' },
     { command: 'berth exec --job 4711 gdb -p 20133', text: 'A debugger from the image, on a rank of job 4711.' },

@@ -9,7 +9,7 @@ export const makeHelp = (commands: () => readonly Command[]): Command => ({
   synopsis: ['help [COMMAND]'],
   description: ['Shows the list of commands, or what berth COMMAND --help shows.'],
   options: [],
-  operands: { least: 0, most: 1 },
+  operands: ['[COMMAND]'],
   examples: [{ command: 'berth help import', text: 'How images are imported.' }],
   run: ({ operands: [name], terminal }) => {
     const command = commands().find((one) => one.name === name);

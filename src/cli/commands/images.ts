@@ -12,7 +12,7 @@ export const images: Command = {
       'also be named by its digest, as --json shows it in full: that one never changes.',
   ],
   options: [json],
-  operands: { least: 0, most: 0 },
+  operands: [],
   examples: [
     { command: 'berth images', text: 'What there is.' },
     {

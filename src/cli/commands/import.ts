@@ -28,7 +28,7 @@ export const importCommand: Command = {
     'Nothing can be seen of an image until it is complete. An import that is interrupted leaves nothing behind.',
   ],
   options: [json],
-  operands: { least: 2, most: 2 },
+  operands: ['NAME', 'SOURCE'],
   examples: [
     { command: 'berth import debian:12 debian-12.tar.zst', text: 'From an archive.' },
     { command: 'podman export c1 | berth import lammps:2024 -', text: 'From podman, without a file in between.' },

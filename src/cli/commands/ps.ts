@@ -21,7 +21,7 @@ export const ps: Command = {
     },
     json,
   ],
-  operands: { least: 0, most: 0 },
+  operands: [],
   examples: [
     { command: 'berth ps', text: 'What runs here.' },
     {

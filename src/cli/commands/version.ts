@@ -12,7 +12,7 @@ export const versionCommand: Command = {
       'berthd that serves this node. Where no berthd answers, it says so; that is no failure.',
   ],
   options: [json],
-  operands: { least: 0, most: 0 },
+  operands: [],
   examples: [
     { command: 'srun -N4 --ntasks-per-node=1 berth version', text: 'Does every node of a job have the same version?' },
   ],
