@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { v1 } from '../protocol/index.js';
 import { BerthError } from '../errors/index.js';
-import { parseReference } from '../image/index.js';
+import { parseReference, storeKey } from '../image/index.js';
 import type { LaunchOrder } from '../launch/index.js';
 
 // Bounds of proto/berth.options, and of the kernel (NGROUPS_MAX).
@@ -21,8 +21,8 @@ export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
   check(gids.length <= MOST_GROUPS, 'gids');
   check(spoolDir === '' || isPlainAbsolute(spoolDir), 'spool_dir');
   // One spelling for one image, or each would have a container of its own.
-  const { text } = parseReference(image);
-  return { jobId, stepId, uid, gid, gids, image: text, nodeName: nodeName || hostname(), spoolDir };
+  const key = storeKey(parseReference(image));
+  return { jobId, stepId, uid, gid, gids, image: key, nodeName: nodeName || hostname(), spoolDir };
 }
 
 function check(holds: boolean, field: string): void {

@@ -3,5 +3,14 @@
  * calls `importTar`, `berth images` calls `list`, and berthd calls `recover` once when it starts.
  */
 export { ImageStore, type ImportRequest, type StoreOptions } from './store.js';
-export type { ImageRecord } from './record.js';
-export { parseImportName, parseReference, type Reference } from './reference.js';
+export type { Access, ImageRecord, JsonObject } from './record.js';
+export { pinnedReference } from './names.js';
+export {
+  isDigest,
+  parseImportName,
+  parseReference,
+  referenceText,
+  registryReference,
+  type NameReference,
+  type Reference,
+} from './reference.js';

@@ -1,14 +1,13 @@
 import { closeSync, constants } from 'node:fs';
-import { open, readdir, readFile, stat, type FileHandle } from 'node:fs/promises';
-import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { BerthError, errorCode } from '../errors/index.js';
+import { mayUseImage } from '../policy/index.js';
 import { makeDirectory } from './durable.js';
 import { storeFailure } from './failures.js';
 import { importArchive } from './import.js';
 import { Layout, type Scope } from './layout.js';
 import { parseRecord, type ImageRecord } from './record.js';
-import { parseImportName, parseReference } from './reference.js';
+import { parseImportName, parseReference, storeKey } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
 
 /** As [store] of the configuration. */
@@ -56,8 +55,7 @@ export class ImageStore {
       if (!found.isDirectory()) throw unusable(path, 'it is not a directory');
       if (found.uid !== ownUid()) throw unusable(path, `it belongs to uid ${found.uid}, not to uid ${ownUid()}`);
       if ((found.mode & 0o022) !== 0) throw unusable(path, 'others than its owner may write to it');
-      const directories = [join(path, 'images'), layout.images, layout.refs, layout.scope('site'), layout.temporary];
-      for (const directory of directories) await makeDirectory(directory);
+      for (const directory of layout.directories()) await makeDirectory(directory);
       return new ImageStore(options, layout, await currentOwner());
     } catch (error) {
       throw error instanceof BerthError ? error : storeFailure(path, error);
@@ -78,20 +76,19 @@ export class ImageStore {
   }
 
   /**
-   * The image a user means: among their own, then the site's. A digest finds what the user or the site has imported,
-   * and nobody else's. Reads two small files.
+   * The image a user means; see {@link findImage}.
    *
-   * @param reference as the user gave it.
+   * @param gids all groups of the user.
    * @param user how an error calls the user.
    * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
    */
-  async resolve(reference: string, uid: number, user = `uid ${uid}`): Promise<ImageRecord> {
-    const { text } = parseReference(reference);
-    // Both at once: most images are the site's, and each look takes as long as the store's file system.
-    const [own, site] = await Promise.all([this.#read(uid, text), this.#read('site', text)]);
-    const record = own ?? site;
-    if (!record) throw new BerthError('BERTH_IMAGE_UNKNOWN', { name: text, user, host: hostname() });
-    return record;
+  resolve(
+    reference: string,
+    uid: number,
+    gids: readonly number[] = [],
+    user = `uid ${uid}`,
+  ): Promise<ImageRecord> {
+    return findImage(this.layout, reference, { uid, gids }, user);
   }
 
   /**
@@ -126,14 +123,17 @@ export class ImageStore {
   }
 
   /**
-   * What a user can name: their own images and the site's, by name.
+   * What a user can name: their own images and those of the site's that they may use, by name.
    *
+   * @param gids all groups of the user.
    * @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
    */
-  async list(uid: number): Promise<ImageRecord[]> {
+  async list(uid: number, gids: readonly number[] = []): Promise<ImageRecord[]> {
     const scopes: Scope[] = uid === 0 ? ['site'] : [uid, 'site'];
-    const records = await Promise.all(scopes.map((scope) => this.#list(scope)));
-    return records.flat().toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    const records = (await Promise.all(scopes.map((scope) => listNames(this.layout, scope)))).flat();
+    return records
+      .filter((record) => mayUseImage({ uid, gids }, record))
+      .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   }
 
   /**
@@ -154,28 +154,6 @@ export class ImageStore {
     } finally {
       closeSync(archive);
     }
-  }
-
-  async #list(scope: Scope): Promise<ImageRecord[]> {
-    const files = await readdir(this.layout.scope(scope)).catch((error: unknown) => {
-      if (errorCode(error) === 'ENOENT') return [];
-      throw storeFailure(this.layout.root, error);
-    });
-    const keys = files.filter((file) => Layout.isName(file)).map((file) => file.slice(0, -'.json'.length));
-    const records = await Promise.all(keys.map((key) => this.#read(scope, key)));
-    return records.filter((record) => record !== undefined);
-  }
-
-  async #read(scope: Scope, key: string): Promise<ImageRecord | undefined> {
-    const path = this.layout.ref(scope, key);
-    let text: string;
-    try {
-      text = await readFile(path, 'utf8');
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return undefined;
-      throw storeFailure(this.layout.root, error);
-    }
-    return parseRecord(text, key, path);
   }
 }
 
