@@ -4,10 +4,11 @@ import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { convert, holdsDeviceNodes, CONVERTER_GID, CONVERTER_UID } from './converter.js';
-import { makeDirectory, moveIntoPlace, writeDurably } from './durable.js';
+import { moveIntoPlace } from './durable.js';
 import { isStorageFull, storeFailure } from './failures.js';
 import type { Layout, Scope } from './layout.js';
-import { formatRecord, type ImageRecord } from './record.js';
+import { publishNames } from './names.js';
+import type { ImageRecord } from './record.js';
 import { superblockFault } from './superblock.js';
 import { makeTemporary, type Owner } from './temporary.js';
 
@@ -53,7 +54,7 @@ export async function importArchive(place: ImportPlace, options: ImportOptions, 
       owner: options.scope,
       format: 'squashfs',
     };
-    await publish(layout, options.scope, record, temporary);
+    await publishNames(layout, options.scope, record, temporary);
     return record;
   } catch (error) {
     throw error instanceof BerthError ? error : storeFailure(layout.root, error);
@@ -145,14 +146,6 @@ async function probeFull(image: FileHandle): Promise<unknown> {
 async function keep(finished: string, place: string, digest: string): Promise<void> {
   const present = await sha256(place).catch(() => undefined);
   if (present !== digest) await moveIntoPlace(finished, place);
-}
-
-async function publish(layout: Layout, scope: Scope, record: ImageRecord, temporary: string): Promise<void> {
-  const content = formatRecord(record);
-  await makeDirectory(layout.scope(scope));
-  await writeDurably(layout.imageRecord(record.digest), content, temporary);
-  await writeDurably(layout.ref(scope, record.digest), content, temporary);
-  await writeDurably(layout.ref(scope, record.name), content, temporary);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { BerthError } from '../errors/index.js';
+import { isDigest } from './digest.js';
 
 /** What a user may write for an image. */
 export type Reference =
@@ -26,7 +27,6 @@ export const NAME_LIMIT = 240;
 /** Longest path, in bytes: PATH_MAX without its NUL. */
 const PATH_LIMIT = 4095;
 
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
 /** The grammar of the OCI distribution specification, so that every name can also be one in a registry. */
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
@@ -95,12 +95,9 @@ export function storeKey(reference: Reference): string {
   if (reference.kind === 'path') throw invalid(reference.text, 'it is a path, not the name of an image in the store');
   if (reference.kind === 'digest') return reference.text;
   const { text, digest, owner } = reference;
-  return digest ?? (owner === undefined ? text : `user:${owner}/${text}`);
-}
-
-/** Is this "sha256:" and 64 lower-case hexadecimal digits? */
-export function isDigest(text: string): boolean {
-  return DIGEST.test(text);
+  // Among another user's names, a digest finds what that user shares.
+  if (owner !== undefined) return `user:${owner}/${text}${digest === undefined ? '' : `@${digest}`}`;
+  return digest ?? text;
 }
 
 /** The registry that a name is in, with its port: "docker.io" for names without one. */
@@ -123,7 +120,7 @@ function parsePath(text: string): string {
 
 function parseDigest(whole: string, text: string): string {
   const digest = text.toLowerCase();
-  if (!DIGEST.test(digest)) throw invalid(whole, 'a digest is sha256: and 64 hexadecimal digits');
+  if (!isDigest(digest)) throw invalid(whole, 'a digest is sha256: and 64 hexadecimal digits');
   return digest;
 }
 

@@ -6,8 +6,9 @@ import { makeDirectory } from './durable.js';
 import { storeFailure } from './failures.js';
 import { importArchive } from './import.js';
 import { Layout, type Scope } from './layout.js';
-import { parseRecord, type ImageRecord } from './record.js';
-import { parseImportName, parseReference, storeKey } from './reference.js';
+import { findImage, listNames } from './names.js';
+import type { ImageRecord } from './record.js';
+import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
 
 /** As [store] of the configuration. */
@@ -82,12 +83,7 @@ export class ImageStore {
    * @param user how an error calls the user.
    * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
    */
-  resolve(
-    reference: string,
-    uid: number,
-    gids: readonly number[] = [],
-    user = `uid ${uid}`,
-  ): Promise<ImageRecord> {
+  resolve(reference: string, uid: number, gids: readonly number[] = [], user = `uid ${uid}`): Promise<ImageRecord> {
     return findImage(this.layout, reference, { uid, gids }, user);
   }
 

@@ -238,7 +238,9 @@ export class Launcher {
     const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
     // Reported below, once it is known whether the image can be had at all.
     specifying.catch(() => undefined);
-    const record = await timeline.measure('policy', () => this.store.resolve(order.image, order.uid));
+    const record = await timeline.measure('policy', () =>
+      this.store.resolve(order.image, order.uid, [order.gid, ...order.gids]),
+    );
     const image = await this.#mount(record, timeline);
     try {
       return { record, image, specification: await specifying };

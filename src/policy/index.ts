@@ -1,5 +1,7 @@
 import { BerthError } from '../errors/index.js';
 
+export { mayUseImage, type Person, type Protected } from './images.js';
+
 /** Who asks, as the kernel says (SO_PEERCRED). */
 export interface Peer {
   readonly uid: number;

@@ -63,6 +63,6 @@ async function listImages(store: ImageStore): Promise<Uint8Array> {
   return encodeReply({ images: { images: (await store.list(0)).map(message) } });
 }
 
-function message(record: ImageRecord) {
-  return { ...record, size: String(record.size), owner: String(record.owner) };
+function message({ name, digest, size, created, source, owner, format }: ImageRecord) {
+  return { name, digest, size: String(size), created, source, owner: String(owner), format };
 }

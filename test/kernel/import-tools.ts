@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Layout } from '../../src/image/layout.js';
 
 /** Bytes that do not compress. */
 export function noise(length: number): Buffer {
@@ -59,6 +60,6 @@ export function sha256sum(path: string): string {
 
 /** Everything in a store that is not one of its own directories. */
 export function contentOf(store: string): string[] {
-  const own = ['images', 'images/sha256', 'refs', 'refs/site', 'tmp'];
+  const own = new Layout(store).directories().map((path) => relative(store, path));
   return (readdirSync(store, { recursive: true }) as string[]).filter((entry) => !own.includes(entry));
 }

@@ -13,7 +13,7 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ImageStore, type ImageRecord } from '../../src/image/index.js';
+import { ImageStore, pinnedReference, type ImageRecord } from '../../src/image/index.js';
 import { writeDurably } from '../../src/image/durable.js';
 import { formatRecord } from '../../src/image/record.js';
 import { currentOwner, makeTemporary } from '../../src/image/temporary.js';
@@ -62,7 +62,8 @@ function image(content = 'bytes'): string {
 describe('opening a store', () => {
   it('makes its directories, for the daemon alone', async () => {
     await open();
-    for (const part of ['', 'images', 'images/sha256', 'refs', 'refs/site', 'tmp']) {
+    const byDigest = ['images', 'manifests', 'layers'].flatMap((part) => [part, `${part}/sha256`]);
+    for (const part of ['', ...byDigest, 'refs', 'refs/site', 'leases', 'promises', 'uses', 'tmp']) {
       expect(statSync(join(path, part)).mode & 0o777).toBe(0o700);
     }
     await open();
@@ -92,9 +93,9 @@ describe('opening a store', () => {
 describe('resolving a name', () => {
   it('finds an image of the site for everyone', async () => {
     const store = await open();
-    const record = refer('site', 'docker.io+library+app:1.json', { name: 'docker.io/library/app:1' });
-    expect(await store.resolve('docker.io/library/app:1', 1000)).toEqual(record);
-    expect(await store.resolve('docker.io/library/app:1', 0)).toEqual(record);
+    const record = refer('site', 'quay.io+lab+app:1.json', { name: 'quay.io/lab/app:1' });
+    expect(await store.resolve('quay.io/lab/app:1', 1000)).toEqual(record);
+    expect(await store.resolve('quay.io/lab/app:1', 0)).toEqual(record);
   });
 
   it("finds the user's own image before the site's of the same name", async () => {
@@ -112,9 +113,53 @@ describe('resolving a name', () => {
     await expect(store.resolve(`sha256:${HEX}`, 1001)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
   });
 
+  it('with a digest finds what has that digest, whatever the name means now', async () => {
+    const store = await open();
+    const manifest = `sha256:${'cd'.repeat(32)}`;
+    refer('site', 'app:1.json', { name: 'app:1', digest: `sha256:${'00'.repeat(32)}` });
+    const pinned = refer('site', `${manifest}.json`, { name: 'other:2', manifest });
+    expect(await store.resolve(`app:1@${manifest}`, 1000)).toEqual({ ...pinned, name: 'app:1' });
+    expect(await store.resolve(manifest, 1000)).toEqual(pinned);
+  });
+
+  it.each([
+    ['the users it names', { everyone: false, uids: [1000], gids: [] }, [1000], [1001, 1002]],
+    ['members of the groups it names', { everyone: false, uids: [], gids: [20] }, [1002], [1000, 1001]],
+    ['everyone', { everyone: true, uids: [], gids: [] }, [1000, 1001, 1002], []],
+    ['nobody but root', { everyone: false, uids: [], gids: [] }, [], [1000, 1001, 1002]],
+  ])('of the site finds it for %s, where the image says so', async (_, access, may, mayNot) => {
+    const store = await open();
+    const record = refer('site', 'app:latest.json', { access });
+    const groups = (uid: number): number[] => (uid === 1002 ? [uid, 20] : [uid]);
+    for (const uid of [0, ...may]) expect(await store.resolve('app', uid, groups(uid))).toEqual(record);
+    for (const uid of mayNot) {
+      await expect(store.resolve('app', uid, groups(uid))).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
+    }
+    expect(await store.list(may[0] ?? 0, groups(may[0] ?? 0))).toEqual([record]);
+    if (mayNot[0] !== undefined) expect(await store.list(mayNot[0], groups(mayNot[0]))).toEqual([]);
+  });
+
+  it("of another user finds what that user shares, by the account's name", async () => {
+    const store = await open();
+    const shared = { access: { everyone: false, uids: [1000], gids: [] } };
+    const record = refer('uid-1', 'app:latest.json', shared);
+    refer('uid-1', 'secret:latest.json', { name: 'secret:latest' });
+    expect(await store.resolve('user:daemon/app', 1000)).toEqual(record);
+    expect(await store.resolve('user:daemon/app', 1)).toEqual(record);
+    for (const reference of ['user:daemon/secret', 'user:no-such-account/app', 'user:bin/app', 'app']) {
+      await expect(store.resolve(reference, 1000)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
+    }
+    await expect(store.resolve('user:daemon/app', 1001)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
+  });
+
+  it('refuses a path', async () => {
+    const store = await open();
+    await expect(store.resolve('/images/../etc/shadow', 0)).rejects.toMatchObject({ code: 'BERTH_IMAGE_NAME' });
+  });
+
   it('says who has no such image where', async () => {
     const store = await open();
-    await expect(store.resolve('app', 1000, 'ada')).rejects.toMatchObject({
+    await expect(store.resolve('app', 1000, [1000], 'ada')).rejects.toMatchObject({
       code: 'BERTH_IMAGE_UNKNOWN',
       what: `there is no image app:latest for ada in the store of ${hostname()}`,
     });
@@ -124,6 +169,16 @@ describe('resolving a name', () => {
     '',
     '{}',
     '{"name":"app"',
+    formatRecord({
+      name: 'a',
+      digest: `sha256:${HEX}`,
+      size: 1,
+      created: 1,
+      source: '',
+      owner: 'site',
+      format: 'squashfs',
+      access: { everyone: false, uids: [-1], gids: [] },
+    }),
     formatRecord({
       name: 'a',
       digest: 'sha256:../../x',
@@ -141,6 +196,28 @@ describe('resolving a name', () => {
       code: 'BERTH_IMAGE_DAMAGED',
       why: `${file} does not hold what berthd wrote there`,
     });
+  });
+});
+
+describe('a pinned reference', () => {
+  const manifest = `sha256:${'cd'.repeat(32)}`;
+
+  it('has the digest of the manifest of what was pulled, and of the file of what was imported', async () => {
+    await open();
+    expect(pinnedReference('app', refer('site', 'app:latest.json'))).toBe(`app:latest@sha256:${HEX}`);
+    expect(pinnedReference('app:1', refer('site', 'app:1.json', { manifest }))).toBe(`app:1@${manifest}`);
+  });
+
+  it('keeps whose the image is', async () => {
+    await open();
+    const shared = refer('uid-1', 'app:1.json', { name: 'app:1', manifest });
+    expect(pinnedReference('user:daemon/app:1', shared)).toBe(`user:daemon/app:1@${manifest}`);
+  });
+
+  it('of a digest has the name that the image goes by, if any', async () => {
+    await open();
+    expect(pinnedReference(`sha256:${HEX}`, refer('site', 'a.json'))).toBe(`app:latest@sha256:${HEX}`);
+    expect(pinnedReference(`sha256:${HEX}`, refer('site', 'a.json', { name: manifest, manifest }))).toBe(manifest);
   });
 });
 

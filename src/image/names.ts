@@ -1,0 +1,105 @@
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { promisify } from 'node:util';
+import { BerthError, errorCode } from '../errors/index.js';
+import { mayUseImage, type Person } from '../policy/index.js';
+import { isDigest } from './digest.js';
+import { makeDirectory, writeDurably } from './durable.js';
+import { storeFailure } from './failures.js';
+import { Layout, type Scope } from './layout.js';
+import { formatRecord, parseRecord, type ImageRecord } from './record.js';
+import { parseReference, storeKey, type Reference } from './reference.js';
+
+const run = promisify(execFile);
+
+/**
+ * What the reference means for this person: among their own images, then the site's; of another user's where it names
+ * one. A digest finds what it was imported, pulled or shared as, and nothing else: knowing one is no right to its
+ * content. Reads two small files.
+ *
+ * @param text as the user gave it.
+ * @param user how an error calls the user.
+ * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
+ */
+export async function findImage(layout: Layout, text: string, person: Person, user: string): Promise<ImageRecord> {
+  const reference = parseReference(text);
+  const name = storeKey(reference);
+  const key = reference.kind === 'name' ? (reference.digest ?? reference.text) : reference.text;
+  const scopes = await scopesOf(reference, person);
+  // At once: most images are the site's, and each look takes as long as the store's file system.
+  const records = await Promise.all(scopes.map((scope) => readName(layout, scope, key)));
+  const found = records.find((record) => record !== undefined && mayUseImage(person, record));
+  if (!found) throw new BerthError('BERTH_IMAGE_UNKNOWN', { name, user, host: hostname() });
+  // A digest may have had several names: it is known by the one that was asked for.
+  return reference.kind === 'name' ? { ...found, name: reference.text } : found;
+}
+
+async function scopesOf(reference: Reference, { uid }: Person): Promise<Scope[]> {
+  if (reference.kind !== 'name' || reference.owner === undefined) return uid === 0 ? ['site'] : [uid, 'site'];
+  const owner = await uidOf(reference.owner);
+  return owner === undefined ? [] : [owner];
+}
+
+/** The user of an account, as the name service has it, which knows a uid too; undefined when it knows none. */
+async function uidOf(account: string): Promise<number | undefined> {
+  const { stdout } = await run('getent', ['passwd', account], { timeout: 30_000 }).catch(() => ({ stdout: '' }));
+  const uid = /^[^:]*:[^:]*:(\d+):/.exec(stdout)?.[1];
+  return uid === undefined ? undefined : Number(uid);
+}
+
+/**
+ * What goes on meaning this image, whatever becomes of its name: NAME@DIGEST, or the digest alone of one that has no
+ * name. The digest is the manifest's where there is one, as that is the same everywhere.
+ */
+export function pinnedReference(text: string, record: ImageRecord): string {
+  const reference = parseReference(text);
+  const digest = record.manifest ?? record.digest;
+  if (reference.kind === 'name') {
+    const { owner, text: name } = reference;
+    return `${owner === undefined ? '' : `user:${owner}/`}${name}@${digest}`;
+  }
+  return isDigest(record.name) ? digest : `${record.name}@${digest}`;
+}
+
+/** The names in a scope, without those that are digests. In no order. */
+export async function listNames(layout: Layout, scope: Scope): Promise<ImageRecord[]> {
+  const files = await readdir(layout.scope(scope)).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw storeFailure(layout.root, error);
+  });
+  const keys = files.filter((file) => Layout.isName(file)).map((file) => file.slice(0, -'.json'.length));
+  const records = await Promise.all(keys.map((key) => readName(layout, scope, key)));
+  return records.filter((record) => record !== undefined);
+}
+
+/** @param key a name with its tag, or a digest. */
+export async function readName(layout: Layout, scope: Scope, key: string): Promise<ImageRecord | undefined> {
+  const path = layout.ref(scope, key);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw storeFailure(layout.root, error);
+  }
+  return parseRecord(text, key, path);
+}
+
+/**
+ * Makes an image that is in its place known: its record, then the digests that find it, then its name.
+ *
+ * @param temporary a directory for unfinished files.
+ */
+export async function publishNames(
+  layout: Layout,
+  scope: Scope,
+  record: ImageRecord,
+  temporary: string,
+): Promise<void> {
+  const content = formatRecord(record);
+  await makeDirectory(layout.scope(scope));
+  await writeDurably(layout.imageRecord(record.digest), content, temporary);
+  const keys = [record.digest, record.manifest, record.index, record.name].filter((key) => key !== undefined);
+  for (const key of new Set(keys)) await writeDurably(layout.ref(scope, key), content, temporary);
+}

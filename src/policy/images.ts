@@ -1,0 +1,21 @@
+/** Who wants to use something: a user with all their groups. */
+export interface Person {
+  readonly uid: number;
+  readonly gids: readonly number[];
+}
+
+/** What decides who may use an image under one of its names. */
+export interface Protected {
+  readonly owner: 'site' | number;
+  readonly access?: { readonly everyone: boolean; readonly uids: readonly number[]; readonly gids: readonly number[] };
+}
+
+/**
+ * May this user use the image under this name? Root and its owner always may. Where nobody has said who else, the site's
+ * images are for everyone and a user's for nobody else.
+ */
+export function mayUseImage({ uid, gids }: Person, { owner, access }: Protected): boolean {
+  if (uid === 0 || uid === owner) return true;
+  if (!access) return owner === 'site';
+  return access.everyone || access.uids.includes(uid) || access.gids.some((gid) => gids.includes(gid));
+}
