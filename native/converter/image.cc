@@ -1,0 +1,337 @@
+#include "image.h"
+
+#include <sqfs/block.h>
+#include <sqfs/dir_writer.h>
+#include <sqfs/error.h>
+#include <sqfs/frag_table.h>
+#include <sqfs/id_table.h>
+#include <sqfs/inode.h>
+#include <sqfs/meta_writer.h>
+#include <sqfs/super.h>
+#include <sqfs/xattr_writer.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "contents.h"
+#include "fault.h"
+
+namespace berth::converter {
+namespace {
+
+template <typename Object>
+SqfsPointer<Object> own(Object* object) {
+    if (object == nullptr) throw std::bad_alloc();
+    return SqfsPointer<Object>(object);
+}
+
+/// What an inode becomes in the image.
+struct Placed {
+    /// 0 until it has one.
+    uint32_t number = 0;
+    uint32_t names = 0;
+    /// As directory entries refer to it; kNowhere until it is written.
+    uint64_t reference = UINT64_MAX;
+};
+
+class ImageWriter {
+  public:
+    ImageWriter(Output& output, const Tree& tree, const std::vector<Part>& parts, uint32_t block_size,
+                int level)
+        : output_(output),
+          tree_(tree),
+          parts_(parts),
+          block_size_(block_size),
+          compressor_(make_compressor(block_size, level)),
+          inodes_(own(sqfs_meta_writer_create(&output, compressor_.get(), 0))),
+          directories_(
+              own(sqfs_meta_writer_create(&output, compressor_.get(), SQFS_META_WRITER_KEEP_IN_MEMORY))),
+          entries_(own(sqfs_dir_writer_create(directories_.get(), 0))),
+          ids_(own(sqfs_id_table_create(0))),
+          xattrs_(own(sqfs_xattr_writer_create(0))),
+          placed_(tree.inode_count()) {}
+
+    ImageCounts write() {
+        number_inodes();
+        add_xattrs();
+        sqfs_super_t super;
+        check(sqfs_super_init(&super, block_size_, 0, SQFS_COMP_ZSTD), "writing the superblock");
+        super.inode_count = count_;
+        super.inode_table_start = output_.size();
+        super.root_inode_ref = write_tree();
+        check(sqfs_meta_writer_flush(inodes_.get()), "writing inodes");
+        check(sqfs_meta_writer_flush(directories_.get()), "writing directories");
+        super.directory_table_start = output_.size();
+        check(sqfs_meta_write_write_to_file(directories_.get()), "writing directories");
+        write_fragments(super);
+        check(sqfs_id_table_write(ids_.get(), &output_, &super, compressor_.get()), "writing owners");
+        check(sqfs_xattr_writer_flush(xattrs_.get(), &output_, &super, compressor_.get()),
+              "writing extended attributes");
+        super.bytes_used = output_.size();
+        pad();
+        check(sqfs_super_write(&super, &output_), "writing the superblock");
+        return counts_;
+    }
+
+  private:
+    void check(int code, const char* doing) const { output_.check(code, doing); }
+
+    /// A loop device has whole sectors, and mount(8) wants whole pages.
+    void pad() {
+        constexpr uint64_t kPage = 4096;
+        const std::vector<char> zeros((kPage - output_.size() % kPage) % kPage);
+        output_.append(zeros.data(), zeros.size());
+    }
+
+    bool is_dropped(uint32_t node) const { return S_ISCHR(tree_.inode(tree_.node(node).inode).mode); }
+
+    /// The node's children that the image has, by name.
+    void list(uint32_t node, std::vector<uint32_t>& children) const {
+        children.clear();
+        for (uint32_t child = tree_.node(node).first_child; child != kNone; child = tree_.node(child).next) {
+            if (!is_dropped(child)) children.push_back(child);
+        }
+        std::sort(children.begin(), children.end(),
+                  [this](uint32_t a, uint32_t b) { return tree_.name(a) < tree_.name(b); });
+    }
+
+    /// Counts names, and numbers inodes directory by directory: entries of a directory refer to inodes by the
+    /// difference of their numbers, in 16 bits.
+    void number_inodes() {
+        placed_[tree_.node(Tree::kRoot).inode].number = ++count_;
+        counts_.entries = 1;
+        std::vector<uint32_t> children;
+        std::vector<uint32_t> open{Tree::kRoot};
+        while (!open.empty()) {
+            const uint32_t directory = open.back();
+            open.pop_back();
+            count_devices(directory);
+            list(directory, children);
+            for (const uint32_t child : children) {
+                const Node& node = tree_.node(child);
+                Placed& placed = placed_[node.inode];
+                if (placed.number == 0) placed.number = ++count_;
+                ++placed.names;
+                ++counts_.entries;
+                if (S_ISDIR(tree_.inode(node.inode).mode)) open.push_back(child);
+            }
+        }
+    }
+
+    void count_devices(uint32_t directory) {
+        for (uint32_t child = tree_.node(directory).first_child; child != kNone;
+             child = tree_.node(child).next)
+            counts_.device_nodes += is_dropped(child) ? 1 : 0;
+    }
+
+    void add_xattrs() {
+        for (const std::string& set : tree_.xattrs()) {
+            check(sqfs_xattr_writer_begin(xattrs_.get(), 0), "writing extended attributes");
+            for (const Xattr& xattr : decode(set))
+                check(sqfs_xattr_writer_add(xattrs_.get(), xattr.name.c_str(), xattr.value.data(),
+                                            xattr.value.size()),
+                      "writing extended attributes");
+            uint32_t index = kNone;
+            check(sqfs_xattr_writer_end(xattrs_.get(), &index), "writing extended attributes");
+            xattr_indices_.push_back(index);
+        }
+    }
+
+    /// Directories after what is in them, without recursion. Returns the reference to the root.
+    uint64_t write_tree() {
+        struct Open {
+            uint32_t node;
+            bool entered;
+        };
+        std::vector<Open> open{{Tree::kRoot, false}};
+        std::vector<uint32_t> children;
+        while (!open.empty()) {
+            if (open.back().entered) {
+                write_directory(open.back().node, children);
+                open.pop_back();
+                continue;
+            }
+            open.back().entered = true;
+            list(open.back().node, children);
+            for (auto child = children.rbegin(); child != children.rend(); ++child) {
+                if (S_ISDIR(tree_.inode(tree_.node(*child).inode).mode)) open.push_back({*child, false});
+            }
+        }
+        return placed_[tree_.node(Tree::kRoot).inode].reference;
+    }
+
+    void write_directory(uint32_t id, std::vector<uint32_t>& children) {
+        const Node& node = tree_.node(id);
+        const Inode& inode = tree_.inode(node.inode);
+        list(id, children);
+        check(sqfs_dir_writer_begin(entries_.get(), 0), "writing a directory");
+        uint32_t links = 2;
+        for (const uint32_t child : children) {
+            const Inode& entry = tree_.inode(tree_.node(child).inode);
+            Placed& placed = placed_[tree_.node(child).inode];
+            if (S_ISDIR(entry.mode))
+                ++links;
+            else if (placed.reference == UINT64_MAX)
+                write_plain(entry, placed);
+            const std::string name(tree_.name(child));
+            check(sqfs_dir_writer_add_entry(entries_.get(), name.c_str(), placed.number, placed.reference,
+                                            entry.mode),
+                  "writing a directory");
+        }
+        check(sqfs_dir_writer_end(entries_.get()), "writing a directory");
+        sqfs_inode_generic_t* made =
+            sqfs_dir_writer_create_inode(entries_.get(), 0, xattr_index(inode), parent_number(id));
+        if (made == nullptr) throw std::bad_alloc();
+        // libsquashfs counts entries; other tools, and find(1), count directories.
+        if (made->base.type == SQFS_INODE_DIR)
+            made->data.dir.nlink = links;
+        else
+            made->data.dir_ext.nlink = links;
+        Placed& placed = placed_[node.inode];
+        fill(*made, inode, placed);
+        const int code = write_inode(*made, placed);
+        sqfs_free(made);
+        check(code, "writing a directory");
+    }
+
+    uint32_t parent_number(uint32_t id) const {
+        // squashfs' way to say that the root has no parent.
+        if (id == Tree::kRoot) return count_ + 1;
+        return placed_[tree_.node(tree_.node(id).parent).inode].number;
+    }
+
+    uint32_t xattr_index(const Inode& inode) const {
+        return inode.xattrs == kNone ? kNone : xattr_indices_[inode.xattrs];
+    }
+
+    void fill(sqfs_inode_generic_t& made, const Inode& inode, const Placed& placed) {
+        made.base.mode = inode.mode;
+        made.base.mod_time = inode.mtime;
+        made.base.inode_number = placed.number;
+        made.base.uid_idx = id_index(inode.uid);
+        made.base.gid_idx = id_index(inode.gid);
+    }
+
+    uint16_t id_index(uint32_t id) {
+        const auto known = id_indices_.find(id);
+        if (known != id_indices_.end()) return known->second;
+        if (id_indices_.size() >= kMostIds)
+            fail(Kind::kLimit,
+                 "the image's files belong to more than 65535 users and groups, which squashfs cannot store");
+        uint16_t index = 0;
+        check(sqfs_id_table_id_to_index(ids_.get(), id, &index), "writing owners");
+        id_indices_.emplace(id, index);
+        return index;
+    }
+
+    int write_inode(const sqfs_inode_generic_t& made, Placed& placed) {
+        uint64_t block = 0;
+        uint32_t offset = 0;
+        sqfs_meta_writer_get_position(inodes_.get(), &block, &offset);
+        placed.reference = block << 16U | offset;
+        return sqfs_meta_writer_write_inode(inodes_.get(), &made);
+    }
+
+    /// Anything but a directory.
+    void write_plain(const Inode& inode, Placed& placed) {
+        size_t extra = 0;
+        const bool file = S_ISREG(inode.mode) && inode.content != kNone;
+        const Layer* layer = file ? parts_[inode.layer].layer : nullptr;
+        const Content* content = file ? &layer->contents[inode.content] : nullptr;
+        const char* target = S_ISLNK(inode.mode) ? tree_.target(inode) : nullptr;
+        if (target != nullptr) extra = strlen(target);
+        if (content != nullptr) extra = layer->block_count(*content) * sizeof(uint32_t);
+        buffer_.assign((sizeof(sqfs_inode_generic_t) + extra + sizeof(uint64_t)) / sizeof(uint64_t), 0);
+        auto& made = *reinterpret_cast<sqfs_inode_generic_t*>(buffer_.data());
+        made.payload_bytes_used = made.payload_bytes_available = static_cast<uint32_t>(extra);
+        fill(made, inode, placed);
+        if (target != nullptr) {
+            made.base.type = SQFS_INODE_EXT_SLINK;
+            made.data.slink_ext = {placed.names, static_cast<uint32_t>(extra), xattr_index(inode)};
+            memcpy(made.extra, target, extra);
+        } else if (S_ISREG(inode.mode)) {
+            fill_file(made, inode, placed, content);
+        } else {
+            made.base.type = SQFS_INODE_EXT_FIFO;
+            made.data.ipc_ext = {placed.names, xattr_index(inode)};
+        }
+        // The short form, where it holds all of it.
+        check(sqfs_inode_make_basic(&made), "writing an inode");
+        check(write_inode(made, placed), "writing an inode");
+    }
+
+    void fill_file(sqfs_inode_generic_t& made, const Inode& inode, const Placed& placed,
+                   const Content* content) {
+        made.base.type = SQFS_INODE_EXT_FILE;
+        sqfs_inode_file_ext_t& file = made.data.file_ext;
+        file.nlink = placed.names;
+        file.xattr_idx = xattr_index(inode);
+        file.fragment_idx = file.fragment_offset = kNone;
+        if (content == nullptr) return;
+        const Part& part = parts_[inode.layer];
+        file.file_size = content->size;
+        counts_.bytes += content->size;
+        if (content->fragment != kNone) {
+            file.fragment_idx = part.fragments[content->fragment];
+            file.fragment_offset = content->offset;
+            return;
+        }
+        const uint64_t count = part.layer->block_count(*content);
+        const uint32_t* sizes = part.layer->blocks.data() + content->first_block;
+        bool stored = false;
+        for (uint64_t i = 0; i < count; ++i) {
+            made.extra[i] = sizes[i];
+            const uint64_t length = std::min<uint64_t>(block_size_, content->size - i * block_size_);
+            if (sizes[i] == 0)
+                file.sparse += length;
+            else
+                stored = true;
+        }
+        if (stored) file.blocks_start = part.moved(content->start);
+    }
+
+    void write_fragments(sqfs_super_t& super) {
+        const auto table = own(sqfs_frag_table_create(0));
+        for (const Part& part : parts_) {
+            for (size_t i = 0; i < part.fragments.size(); ++i) {
+                if (part.fragments[i] == kNone) continue;
+                const Fragment& fragment = part.layer->fragments[i];
+                uint32_t index = 0;
+                check(sqfs_frag_table_append(table.get(), part.moved(fragment.start), fragment.size, &index),
+                      "writing fragments");
+            }
+        }
+        check(sqfs_frag_table_write(table.get(), &output_, &super, compressor_.get()), "writing fragments");
+    }
+
+    // The superblock counts them with 16 bits.
+    static constexpr size_t kMostIds = 65535;
+
+    Output& output_;
+    const Tree& tree_;
+    const std::vector<Part>& parts_;
+    uint32_t block_size_;
+    SqfsPointer<sqfs_compressor_t> compressor_;
+    SqfsPointer<sqfs_meta_writer_t> inodes_;
+    SqfsPointer<sqfs_meta_writer_t> directories_;
+    SqfsPointer<sqfs_dir_writer_t> entries_;
+    SqfsPointer<sqfs_id_table_t> ids_;
+    SqfsPointer<sqfs_xattr_writer_t> xattrs_;
+    std::vector<Placed> placed_;
+    std::vector<uint32_t> xattr_indices_;
+    std::unordered_map<uint32_t, uint16_t> id_indices_;
+    std::vector<uint64_t> buffer_;
+    uint32_t count_ = 0;
+    ImageCounts counts_;
+};
+
+}  // namespace
+
+ImageCounts write_image(Output& output, const Tree& tree, const std::vector<Part>& parts, uint32_t block_size,
+                        int level) {
+    return ImageWriter(output, tree, parts, block_size, level).write();
+}
+
+}  // namespace berth::converter
