@@ -2,11 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { requireCommand } from '../test/cluster/command.js';
-import type { Cluster } from '../test/cluster/cluster.js';
 import { repository } from '../test/cluster/layout.js';
-import { mustExec } from './execute.js';
-import { user } from './submit-shell.js';
 
 export interface Machine {
   readonly system: string;
@@ -15,17 +11,15 @@ export interface Machine {
   readonly cores: number;
   /** GiB. */
   readonly memory: number;
-  readonly versions: Readonly<Record<'Berth' | 'Slurm' | 'Node.js' | 'podman' | 'crun' | 'Charliecloud', string>>;
+  /** By program; Berth and Node.js are always among them. */
+  readonly versions: Readonly<Record<string, string>>;
 }
 
-export async function describeMachine(cluster: Cluster): Promise<Machine> {
-  const [system, project, slurm, podman, crun, charliecloud] = await Promise.all([
+/** @param programs what each of the other programs says of its version, by its name */
+export async function describeMachine(programs: Readonly<Record<string, string>>): Promise<Machine> {
+  const [system, project] = await Promise.all([
     readFile('/etc/os-release', 'utf8'),
     readFile(join(repository, 'package.json'), 'utf8'),
-    mustExec(cluster, 'login', ['srun', '--version'], { user }),
-    requireCommand(['podman', '--version']),
-    requireCommand(['crun', '--version']),
-    mustExec(cluster, 'n1', ['sh', '-c', 'ch-run --version 2>&1'], { user }),
   ]);
   return {
     system: /^PRETTY_NAME="?(.*?)"?$/m.exec(system)?.[1] ?? 'Linux',
@@ -35,16 +29,18 @@ export async function describeMachine(cluster: Cluster): Promise<Machine> {
     memory: Math.round(totalmem() / 2 ** 30),
     versions: {
       Berth: /"version": "(.*?)"/.exec(project)?.[1] ?? 'unknown',
-      Slurm: number(slurm),
       'Node.js': process.versions.node,
-      podman: number(podman),
-      crun: number(crun),
-      Charliecloud: number(charliecloud),
+      ...Object.fromEntries(Object.entries(programs).map(([name, text]) => [name, firstVersion(text)])),
     },
   };
 }
 
 /** The first thing that looks like a version. */
-function number(text: string): string {
+function firstVersion(text: string): string {
   return /\d+(?:\.\d+)+/.exec(text)?.[0] ?? text.trim();
+}
+
+export function machineLines({ system, kernel, processor, cores, memory, versions }: Machine): string {
+  const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${system}, Linux ${kernel}, ${cores} cores (${processor}), ${memory} GiB.\n${programs.join(', ')}.`;
 }

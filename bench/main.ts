@@ -1,72 +1,40 @@
-/** npm run bench: what a launch costs. */
-import { writeFile } from 'node:fs/promises';
-import { readArguments, usage, UsageError, type Options } from './arguments.js';
-import { BuildLog, idleCost, joins, startTimes } from './daemon-cost.js';
-import { describeMachine } from './machine.js';
-import { installPeers } from './packages.js';
-import { report, type Results } from './report.js';
-import { takeSamples } from './rounds.js';
-import { Stage, type Progress } from './stage.js';
-import { summarize } from './summary.js';
-import { checkTargets } from './targets.js';
+/** npm run bench: side by side on one machine, what Berth costs and what others cost. */
+import { UsageError } from './arguments.js';
+import type { Bench } from './bench.js';
+import { launchBench } from './launch/bench.js';
+
+const benches: ReadonlyMap<string, Bench> = new Map([['launch', launchBench]]);
+
+function usage(): string {
+  const list = [...benches].map(([name, { subject }]) => `  ${name.padEnd(8)}${subject}\n`);
+  return `Usage: npm run bench -- COMMAND [OPTION...]\n\n${list.join('')}\n"npm run bench -- COMMAND --help" tells more.\n`;
+}
 
 function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
 }
 
-async function measure(stage: Stage, options: Options, signal: AbortSignal, progress: Progress): Promise<Results> {
-  const started = new Date().toISOString();
-  const { cluster, cases } = stage;
-  const machine = await describeMachine(cluster);
-  const { rounds, slowRounds, ranks, settleSeconds, idleSeconds } = options;
-  const plan = { rounds, slowRounds, ranks };
-  let log = await BuildLog.from(cluster);
-  const samples = await takeSamples(stage, plan, signal, progress, async () => {
-    log = await BuildLog.from(cluster);
-  });
-  const builds = await log.builds();
-  const joined = await joins(cluster);
-  await stage.closeShells();
-  let idle;
-  if (idleSeconds > 0) {
-    progress(`berthd does nothing for ${settleSeconds + idleSeconds} s`);
-    idle = await idleCost(cluster, settleSeconds, idleSeconds, signal);
-  }
-  progress('berthd starts');
-  const starts = await startTimes(cluster, signal);
-  const rows = summarize(cases, ranks, samples);
-  return {
-    started,
-    machine,
-    plan,
-    rows,
-    targets: checkTargets(rows, builds, idle),
-    builds,
-    joins: joined,
-    ...(idle === undefined ? {} : { idle }),
-    starts,
-    samples: samples.taken,
-    failures: samples.failures,
-  };
-}
-
-async function main(): Promise<number> {
-  const options = readArguments(process.argv.slice(2));
-  if (options === undefined) {
-    process.stdout.write(usage);
+async function main([name, ...argv]: readonly string[]): Promise<number> {
+  const isHelp = (word: string): boolean => word === '--help' || word === '-h';
+  if (name === undefined || isHelp(name)) {
+    process.stdout.write(usage());
     return 0;
   }
-  if (process.getuid?.() !== 0) throw new Error('The bench needs root: it starts a Slurm cluster on this machine.');
+  const bench = benches.get(name);
+  if (bench === undefined) {
+    throw new UsageError(`there are the commands ${[...benches.keys()].join(' and ')}, not "${name}"`);
+  }
+  if (argv.some(isHelp)) {
+    process.stdout.write(bench.usage);
+    return 0;
+  }
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       abort.abort(signal);
     });
   try {
-    await installPeers();
-    const results = await Stage.use(abort.signal, say, (stage) => measure(stage, options, abort.signal, say));
-    if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(results, undefined, 2)}\n`);
-    process.stdout.write(report(results, options.markdown));
+    process.stdout.write(await bench.run(argv, abort.signal, say));
     return 0;
   } catch (error) {
     if (!abort.signal.aborted) throw error;
@@ -75,7 +43,7 @@ async function main(): Promise<number> {
   }
 }
 
-main().then(
+main(process.argv.slice(2)).then(
   (status) => {
     process.exitCode = status;
   },

@@ -1,4 +1,4 @@
-/** Debian packages that only the comparison needs. */
+/** Debian packages that only the comparisons need. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -6,15 +6,20 @@ import { repository } from '../test/cluster/layout.js';
 
 const run = promisify(execFile);
 
-const PEERS = ['podman', 'crun', 'charliecloud', 'uidmap'] as const;
+/** By what is measured. */
+export const peers = {
+  launch: ['podman', 'crun', 'charliecloud', 'uidmap'],
+  reading: ['erofs-utils', 'squashfuse', 'fuse3'],
+  making: ['skopeo', 'umoci', 'docker-registry', 'e2fsprogs', 'xfsprogs'],
+} as const;
 
-/** Installs them when missing, saying so on stderr, through the project's own set-up. */
-export async function installPeers(): Promise<void> {
+/** Installs what is missing, saying so on stderr, through the project's own set-up. */
+export async function installPeers(packages: readonly string[]): Promise<void> {
   const setup = run('sh', [join(repository, 'scripts', 'with-setup.sh'), 'true'], {
-    env: { ...process.env, BERTH_PACKAGES: PEERS.join(' ') },
+    env: { ...process.env, BERTH_PACKAGES: packages.join(' ') },
   });
   setup.child.stderr?.pipe(process.stderr);
   await setup.catch(() => {
-    throw new Error(`The set-up with ${PEERS.join(', ')} for the comparison failed. The reason is above.`);
+    throw new Error(`The set-up with ${packages.join(', ')} for the comparison failed. The reason is above.`);
   });
 }

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Cluster } from '../test/cluster/cluster.js';
+import type { Cluster } from '../../test/cluster/cluster.js';
 
 const script = join(dirname(fileURLToPath(import.meta.url)), 'submit-shell.sh');
 

@@ -1,9 +1,11 @@
-/** The results for people, as text or as Markdown. */
+/** The results of the launch bench for people. */
+import { machineLines, type Machine } from '../machine.js';
+import { inWords, spread } from '../spread.js';
+import { asReport, type Table } from '../table.js';
+import { targetTable, type Target } from '../target.js';
 import type { Build, Idle, Join } from './daemon-cost.js';
-import type { Machine } from './machine.js';
 import type { Failure, Plan, Sample } from './rounds.js';
-import { spread, type Row, type Spread } from './summary.js';
-import type { Target } from './targets.js';
+import type { Row } from './summary.js';
 
 export interface Results {
   readonly started: string;
@@ -20,22 +22,9 @@ export interface Results {
   readonly failures: readonly Failure[];
 }
 
-interface Table {
-  readonly heading: string;
-  /** The first column is text, the others are numbers. */
-  readonly columns: readonly string[];
-  readonly rows: readonly (readonly string[])[];
-}
-
 export function report(results: Results, markdown: boolean): string {
   const tables = [targetTable(results.targets), ...launchTables(results), daemonTable(results)];
-  const render = markdown ? asMarkdown : asText;
-  return [machineLines(results.machine), ...tables.map(render), notes(results).join('\n')].join('\n\n') + '\n';
-}
-
-function machineLines({ system, kernel, processor, cores, memory, versions }: Machine): string {
-  const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  return `${system}, Linux ${kernel}, ${cores} cores (${processor}), ${memory} GiB.\n${programs.join(', ')}.`;
+  return asReport([machineLines(results.machine), ...tables, notes(results).join('\n')], markdown);
 }
 
 function launchTables({ rows, plan }: Results): readonly Table[] {
@@ -51,34 +40,21 @@ function launchTables({ rows, plan }: Results): readonly Table[] {
         .filter((row) => row.ranks === ranks && row.baseline === baseline)
         .map(({ title, wall, lastStart, ratio, added, samples, failures }) => [
           title,
-          numbers(wall, 1),
-          numbers(lastStart, 1),
-          ratio === undefined ? '' : numbers(ratio, 2),
-          added === undefined ? '' : numbers(added, 1),
+          inWords(wall, 1),
+          inWords(lastStart, 1),
+          ratio === undefined ? '' : inWords(ratio, 2),
+          added === undefined ? '' : inWords(added, 1),
           failures === 0 ? String(samples) : `${samples} (${failures} failed)`,
         ]),
     })),
   );
 }
 
-function targetTable(targets: readonly Target[]): Table {
-  return {
-    heading: 'Targets',
-    columns: ['', 'at most', 'measured', 'met'],
-    rows: targets.map(({ name, limit, unit, measured, deviation, met }) => [
-      name,
-      `${limit} ${unit}`,
-      met === undefined ? 'not measured' : `${numbers({ median: measured, deviation: deviation ?? 0 }, 2)} ${unit}`,
-      met === undefined ? '-' : met ? 'yes' : 'no',
-    ]),
-  };
-}
-
 function daemonTable({ rows, builds, joins, idle, starts }: Results): Table {
   const names = [...new Set(builds.flatMap(({ phases }) => Object.keys(phases)))];
   const row = (title: string, values: readonly number[], digits = 2): string[] => [
     title,
-    numbers(spread(values), digits),
+    inWords(spread(values), digits),
     values.length === 0 ? '' : Math.max(...values).toFixed(digits),
     String(values.length),
   ];
@@ -106,7 +82,7 @@ function daemonTable({ rows, builds, joins, idle, starts }: Results): Table {
         .filter(({ case: id, samples }) => id.startsWith('berth-') && samples > 0)
         .map(({ title, ranks, daemon, samples }) => [
           `processor time, ${title}, ${ranks} ${ranks === 1 ? 'rank' : 'ranks'}`,
-          numbers(daemon, 2),
+          inWords(daemon, 2),
           '',
           String(samples),
         ]),
@@ -145,30 +121,7 @@ function presence(rows: readonly Row[]): string[] {
     if (launch === undefined || added === undefined || ranks !== 1) return [];
     const without = { median: -added.median, deviation: added.deviation };
     return [
-      `A ${launch} of one rank without a container takes ${numbers(without, 1)} ms longer where Berth is installed.`,
+      `A ${launch} of one rank without a container takes ${inWords(without, 1)} ms longer where Berth is installed.`,
     ];
   });
-}
-
-function numbers({ median, deviation }: Spread, digits: number): string {
-  if (Number.isNaN(median)) return '-';
-  return deviation === 0 ? median.toFixed(digits) : `${median.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
-}
-
-function asText({ heading, columns, rows }: Table): string {
-  const all = [columns, ...rows];
-  const widths = columns.map((_, index) => Math.max(...all.map((row) => (row[index] ?? '').length)));
-  const lines = all.map((row) =>
-    row
-      .map((cell, index) => (index === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[index] ?? 0)))
-      .join('  ')
-      .trimEnd(),
-  );
-  return [heading, ...lines.map((line) => `  ${line}`)].join('\n');
-}
-
-function asMarkdown({ heading, columns, rows }: Table): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const ruler = columns.map((_, index) => (index === 0 ? '---' : '---:'));
-  return [`### ${heading}`, '', line(columns), line(ruler), ...rows.map(line)].join('\n');
 }

@@ -2,17 +2,16 @@
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { debianRootfs } from '../scripts/library/rootfs.js';
-import { Cluster } from '../test/cluster/cluster.js';
-import { requireCommand } from '../test/cluster/command.js';
-import { errorMessage } from '../test/cluster/errors.js';
+import { debianRootfs } from '../../scripts/library/rootfs.js';
+import { Cluster } from '../../test/cluster/cluster.js';
+import { requireCommand } from '../../test/cluster/command.js';
+import { errorMessage } from '../../test/cluster/errors.js';
+import type { Progress } from '../bench.js';
 import { allCases, images, type Case, type Place } from './cases.js';
 import { unpackForCharliecloud } from './charliecloud.js';
 import { mustExec } from './execute.js';
 import { startPodman } from './podman.js';
 import { SubmitShell } from './submit-shell.js';
-
-export type Progress = (text: string) => void;
 
 export class Stage {
   private constructor(

@@ -1,8 +1,8 @@
 /** Rootless podman on a compute node, with everything it keeps in one directory. */
 import { mkdir, chown } from 'node:fs/promises';
 import { join } from 'node:path';
-import { account } from '../test/cluster/accounts.js';
-import type { Cluster } from '../test/cluster/cluster.js';
+import { account } from '../../test/cluster/accounts.js';
+import type { Cluster } from '../../test/cluster/cluster.js';
 import { mustExec } from './execute.js';
 import { user } from './submit-shell.js';
 

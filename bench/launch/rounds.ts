@@ -1,10 +1,11 @@
 /** Taking the samples: every case once in each round, so that whatever slows the machine down slows all of them. */
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Progress } from '../bench.js';
+import { settle } from '../quiet.js';
 import type { Case } from './cases.js';
 import { daemonOf, processorTime } from './daemon-cost.js';
-import { settle } from './quiet.js';
-import type { Progress, Stage } from './stage.js';
+import type { Stage } from './stage.js';
 import { LaunchFailure, type Timing } from './submit-shell.js';
 
 export interface Plan {

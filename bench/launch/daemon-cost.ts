@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Cluster } from '../test/cluster/cluster.js';
-import { artifacts } from '../test/cluster/layout.js';
+import type { Cluster } from '../../test/cluster/cluster.js';
+import { artifacts } from '../../test/cluster/layout.js';
 import { mustExec } from './execute.js';
 
 const NODE = 'n1';

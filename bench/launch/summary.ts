@@ -1,14 +1,7 @@
 /** What the samples say: medians, scatter, and comparisons within the same round. */
-import { median, medianAbsoluteDeviation } from '../scripts/library/statistics.js';
+import { spread, type Spread } from '../spread.js';
 import type { Case } from './cases.js';
 import type { Sample, Samples } from './rounds.js';
-
-/** A median and how far the values scatter around it. */
-export interface Spread {
-  readonly median: number;
-  /** Median absolute deviation. */
-  readonly deviation: number;
-}
 
 export interface Row {
   readonly case: string;
@@ -27,10 +20,6 @@ export interface Row {
   readonly ratio?: Spread;
   /** Milliseconds of wall time more than the baseline of the same round; nothing for a baseline. */
   readonly added?: Spread;
-}
-
-export function spread(values: readonly number[]): Spread {
-  return { median: median(values), deviation: medianAbsoluteDeviation(values) };
 }
 
 export function summarize(cases: readonly Case[], ranks: readonly number[], samples: Samples): readonly Row[] {

@@ -1,8 +1,8 @@
 /** Charliecloud's ch-run on an unpacked image. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { requireCommand } from '../test/cluster/command.js';
-import type { Cluster } from '../test/cluster/cluster.js';
+import { requireCommand } from '../../test/cluster/command.js';
+import type { Cluster } from '../../test/cluster/cluster.js';
 
 /** Unpacks the image. Returns the command that runs what follows it in a container of its own. */
 export async function unpackForCharliecloud(cluster: Cluster, tar: string): Promise<readonly string[]> {
