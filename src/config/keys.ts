@@ -33,6 +33,42 @@ export const keys = {
         'Who may add images. What root imports is for everyone on the site. With `anyone`, users import too: their ' +
         'images are visible to themselves alone, and come before an image of the site with the same name.',
     }),
+    pull: choice(['root', 'anyone'], {
+      default: 'anyone',
+      description:
+        'Who may pull images from registries. What root pulls is for everyone on the site; what a user pulls has its name ' +
+        'for that user alone, and is stored once however many pull it.',
+    }),
+    largest_image: integer({
+      minimum: 1,
+      maximum: 16_384,
+      default: 100,
+      description:
+        "The largest image that is taken, in GiB of its unpacked files. It keeps an archive's few bytes from filling the " +
+        'store.',
+    }),
+    most_entries: integer({
+      minimum: 1000,
+      maximum: 50_000_000,
+      default: 4_000_000,
+      description: 'How many files, directories and links an image may have.',
+    }),
+    layer_cache: integer({
+      minimum: 0,
+      maximum: 1_073_741_824,
+      default: 51_200,
+      description:
+        'How much of the store, in MiB, converted layers may take after `berth gc`. They let the next pull skip the layers ' +
+        'that it shares with an earlier one; no image needs them to run.',
+    }),
+    promise_days: integer({
+      minimum: 1,
+      maximum: 3650,
+      default: 30,
+      description:
+        'For how many days `berth gc` keeps an image that a submitted job was promised. Set it above the longest time that ' +
+        'jobs wait in the queue.',
+    }),
     compression_level: integer({
       minimum: 1,
       maximum: 22,
