@@ -31,6 +31,24 @@ declare module 'berth-native' {
    */
   export function sendDescriptors(socket: number, bytes: Uint8Array, descriptors: readonly number[]): number;
 
+  /** socketpair(2) of SOCK_SEQPACKET: what one side sends as a packet the other receives as one. */
+  export function packetPair(): { ours: number; theirs: number };
+
+  /** send(2) of one packet, without blocking. EPIPE when the other side has closed. */
+  export function sendPacket(socket: number, text: string): void;
+
+  export interface Packet {
+    /** Empty when the other side has closed. */
+    text: string;
+    descriptors: number[];
+  }
+
+  /**
+   * recvmsg(2) of one packet, at most 64 KiB, with the descriptors beside it. Waits on a thread of the pool, of which
+   * there are four, until one comes or the other side closes.
+   */
+  export function receivePacket(socket: number): Promise<Packet>;
+
   /**
    * Opens, for reading, the pipe that a process has as descriptor `fd`. EBADF when it is no pipe, or not one of the user
    * `owner`: nothing else is opened or closed, as that could wait for a file system that hangs.

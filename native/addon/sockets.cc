@@ -1,11 +1,18 @@
 #include "../sys/socket.h"
 
+#include <fcntl.h>
+
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "border.h"
 
 namespace berth::addon {
 namespace {
+
+/// Longest packet, in bytes.
+constexpr size_t kPacketLimit = 64 * 1024;
 
 Napi::Value peer_credentials_binding(const Napi::CallbackInfo& info) {
     Failure failure;
@@ -34,6 +41,56 @@ Napi::Value send_descriptors_binding(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), static_cast<double>(sent));
 }
 
+Napi::Value packet_pair_binding(const Napi::CallbackInfo& info) {
+    Failure failure;
+    Fd ours;
+    Fd theirs;
+    if (packet_pair(ours, theirs, failure) < 0) throw to_error(info.Env(), failure);
+    Napi::Object value = Napi::Object::New(info.Env());
+    value.Set("ours", ours.release());
+    value.Set("theirs", theirs.release());
+    return value;
+}
+
+void send_packet_binding(const Napi::CallbackInfo& info) {
+    const int socket = integer(info, 0);
+    const std::string packet = text(info, 1);
+    Failure failure;
+    if (send_packet(socket, packet.data(), packet.size(), failure) < 0) throw to_error(info.Env(), failure);
+}
+
+struct Packet {
+    Fd socket;
+    std::string bytes;
+    std::vector<Fd> descriptors;
+};
+
+Napi::Value receive_packet_binding(const Napi::CallbackInfo& info) {
+    // A descriptor of its own: the caller may close theirs while this waits.
+    Packet packet;
+    packet.socket.reset(fcntl(integer(info, 0), F_DUPFD_CLOEXEC, 0));
+    if (!packet.socket) {
+        Failure failure;
+        failure.set("fcntl", "socket");
+        throw to_error(info.Env(), failure);
+    }
+    return Task<Packet>::run(
+        info.Env(), std::move(packet),
+        [](Packet& result, Failure& failure) {
+            return receive_packet(result.socket.get(), kPacketLimit, result.bytes, result.descriptors,
+                                  failure);
+        },
+        [](Napi::Env env, Packet& result) -> Napi::Value {
+            Napi::Array descriptors = Napi::Array::New(env);
+            for (Fd& descriptor : result.descriptors)
+                descriptors.Set(descriptors.Length(), Napi::Number::New(env, descriptor.release()));
+            Napi::Object value = Napi::Object::New(env);
+            value.Set("text", Napi::String::New(env, result.bytes));
+            value.Set("descriptors", descriptors);
+            return value;
+        });
+}
+
 void notify_binding(const Napi::CallbackInfo& info) {
     Failure failure;
     if (send_datagram(text(info, 0).c_str(), text(info, 1).c_str(), failure) < 0)
@@ -45,6 +102,9 @@ void notify_binding(const Napi::CallbackInfo& info) {
 void export_sockets(Napi::Env env, Napi::Object exports) {
     exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials_binding));
     exports.Set("sendDescriptors", Napi::Function::New(env, send_descriptors_binding));
+    exports.Set("packetPair", Napi::Function::New(env, packet_pair_binding));
+    exports.Set("sendPacket", Napi::Function::New(env, send_packet_binding));
+    exports.Set("receivePacket", Napi::Function::New(env, receive_packet_binding));
     exports.Set("notify", Napi::Function::New(env, notify_binding));
 }
 

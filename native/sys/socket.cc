@@ -67,6 +67,51 @@ int socket_pair(Fd& ours, Fd& theirs, Failure& failure) {
     return 0;
 }
 
+int packet_pair(Fd& ours, Fd& theirs, Failure& failure) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return failure.set("socketpair", "packets");
+    ours.reset(pair[0]);
+    theirs.reset(pair[1]);
+    return 0;
+}
+
+int send_packet(int socket, const void* bytes, size_t length, Failure& failure) {
+    if (send(socket, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return failure.set("send", "packet");
+    return 0;
+}
+
+int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>& descriptors,
+                   Failure& failure) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)] = {};
+    bytes.resize(limit);
+    iovec part = {bytes.data(), limit};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    ssize_t received = 0;
+    do {
+        received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    } while (received < 0 && errno == EINTR);
+    if (received < 0) return failure.set("recvmsg", "packet");
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+         header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int descriptor = -1;
+            memcpy(&descriptor, CMSG_DATA(header) + i * sizeof descriptor, sizeof descriptor);
+            descriptors.emplace_back(descriptor);
+        }
+    }
+    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+        return failure.set("recvmsg", "packet", EMSGSIZE);
+    bytes.resize(static_cast<size_t>(received));
+    return 0;
+}
+
 int send_datagram(const char* path, const char* message, Failure& failure) {
     sockaddr_un address = {};
     address.sun_family = AF_UNIX;

@@ -3,6 +3,8 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <string>
+#include <vector>
 
 #include "failure.h"
 #include "fd.h"
@@ -25,6 +27,18 @@ ssize_t send_descriptors(int socket, const void* bytes, size_t length, const int
 
 /// A connected pair of Unix stream sockets.
 int socket_pair(Fd& ours, Fd& theirs, Failure& failure);
+
+/// A connected pair of Unix sockets that keep packets apart (SOCK_SEQPACKET).
+int packet_pair(Fd& ours, Fd& theirs, Failure& failure);
+
+/// send(2) of one packet, without waiting for room.
+int send_packet(int socket, const void* bytes, size_t length, Failure& failure);
+
+/// Waits for one packet with the descriptors that travel beside it, close-on-exec. An empty packet is the
+/// end: the other side has closed. EMSGSIZE when it is longer than `limit` or brings more descriptors than
+/// are taken.
+int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>& descriptors,
+                   Failure& failure);
 
 /// One datagram to a Unix socket; a leading '@' names an abstract one (sd_notify(3)).
 int send_datagram(const char* path, const char* message, Failure& failure);
