@@ -1,18 +1,15 @@
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import type { Config } from '../config/index.js';
-import { accountOf, occupants, type Container, type Registry } from '../container/index.js';
-import { BerthError, reasonOf } from '../errors/index.js';
-import type { ImageRecord, ImageStore } from '../image/index.js';
+import { accountOf, occupants, type Container } from '../container/index.js';
+import { BerthError } from '../errors/index.js';
 import type { Launched, Launcher, LaunchOrder } from '../launch/index.js';
-import { isNativeError, native } from '../native/index.js';
-import { importScope, mayUse, requireRoot } from '../policy/index.js';
+import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
-import type { ImportSessions } from './imports.js';
+import { ImageHandlers, type ImageParts } from './images.js';
 import type { Reconciler } from './reconcile.js';
-import type { RequestLog } from './report.js';
 import { launchOrder } from './requests.js';
+import type { Uses } from './uses.js';
 
 /** Shortest prefix of a container's id that `berth exec` takes. */
 const SHORTEST_PREFIX = 4;
@@ -21,15 +18,11 @@ const SHORTEST_PREFIX = 4;
 const PENDING_STEP = 0xfffffffd;
 
 /** What berthd consists of, for the handlers. */
-export interface Parts {
-  readonly config: Config;
+export interface Parts extends ImageParts {
   readonly launcher: Launcher;
-  readonly registry: Registry;
-  readonly store: ImageStore;
-  readonly imports: ImportSessions;
   readonly reconciler: Reconciler;
+  readonly uses: Uses;
   readonly log: Logger;
-  readonly requests: RequestLog;
 }
 
 /** What berthd does for each kind of request. */
@@ -37,7 +30,11 @@ export class Handlers {
   /** The launch whose ranks report on a connection. */
   readonly #launches = new WeakMap<Connection, Launched>();
 
-  constructor(private readonly parts: Parts) {}
+  readonly #images: ImageHandlers;
+
+  constructor(private readonly parts: Parts) {
+    this.#images = new ImageHandlers(parts);
+  }
 
   /**
    * @throws BerthError what the client is told.
@@ -58,17 +55,15 @@ export class Handlers {
       return;
     }
     if (request.import) {
-      this.#import(new v1.ImportRequest(request.import), connection);
+      this.#images.import(new v1.ImportRequest(request.import), connection);
       return;
     }
     if (request.importEnd) {
       this.parts.imports.end(connection);
       return;
     }
-    if (request.images) {
-      connection.reply({ images: { images: await this.#images(connection) } });
-      return;
-    }
+    if (request.images) return this.#images.list(connection);
+    if (request.resolve) return this.#images.resolve(new v1.ResolveRequest(request.resolve), connection);
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
   }
 
@@ -91,6 +86,7 @@ export class Handlers {
     if (purpose === v1.Purpose.PURPOSE_PREPARE) connection.reply({ launch: { containerId: launched.container.id } });
     else connection.replyWithDescriptors(launched.container.reply, launched.container.namespaces);
     launched.timeline.record('reply', start);
+    if (launched.cold) this.parts.uses.begin(launched.container);
     this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose);
     reconciler.jobSeen(order.jobId);
@@ -138,6 +134,7 @@ export class Handlers {
     requireRoot(connection.peer, 'ending a job');
     const ended = this.parts.launcher.endJob(jobId);
     this.parts.reconciler.jobEnded(jobId);
+    this.parts.uses.end(jobId);
     if (ended > 0) this.parts.log.info({ job: jobId, containers: ended }, 'job ended');
     connection.reply({ jobEnd: { ended } });
   }
@@ -197,53 +194,6 @@ export class Handlers {
       });
     }
     return first;
-  }
-
-  #import(request: v1.ImportRequest, connection: Connection): void {
-    const owner = importScope(connection.peer, this.parts.config.store.import);
-    connection.stayOpen();
-    const complete = this.parts.imports.begin(connection);
-    const archive = takeArchive(connection, request.sourceFd);
-    const { name, source } = request;
-    connection.run(async () => {
-      const image = await this.parts.store.importTar({ name, owner, source, complete }, archive);
-      this.parts.requests.event(connection, { image: image.name, digest: image.digest }, 'image imported');
-      connection.reply({ import: { image: imageMessage(image, owner === 'site' ? '' : await userName(owner)) } });
-    });
-  }
-
-  async #images({ peer }: Connection): Promise<v1.Image.$Properties[]> {
-    const images = await this.parts.store.list(peer.uid);
-    // Of plain users' images, one sees only one's own.
-    const user = images.some(({ owner }) => owner !== 'site') ? await userName(peer.uid) : '';
-    return images.map((image) => imageMessage(image, user));
-  }
-}
-
-function imageMessage(image: ImageRecord, user: string): v1.Image.$Properties {
-  const { name, digest, size, created, source, owner, format } = image;
-  return { name, digest, size: String(size), created, source, format, owner: owner === 'site' ? 'site' : user };
-}
-
-async function userName(uid: number): Promise<string> {
-  return (await native.account(uid, []))?.name ?? `uid ${uid}`;
-}
-
-/**
- * The pipe that the client writes its archive into. It is opened with root's rights, and the client may have become
- * another program meanwhile, a setuid one even, with files open that the client itself may not read. So it has to be a
- * pipe, and one that the client's user has made.
- *
- * @throws BerthError BERTH_IMPORT_SOURCE
- */
-function takeArchive({ peer }: Connection, sourceFd: number): number {
-  try {
-    return native.pipeOf(peer.pid, peer.pidfd, sourceFd, peer.uid);
-  } catch (cause) {
-    const why = isNativeError(cause, 'EBADF')
-      ? 'the client gave something else than a pipe of its own'
-      : reasonOf(cause);
-    throw new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
   }
 }
 

@@ -15,6 +15,7 @@ import { Reconciler } from './reconcile.js';
 import { serve } from './server.js';
 import { Tidier } from './tidy.js';
 import { RequestLog } from './report.js';
+import { Uses } from './uses.js';
 
 const HELP = `Usage: berthd [--config FILE]
 
@@ -55,12 +56,13 @@ async function start(config: Config, log: Logger): Promise<() => void> {
   const registry = new Registry(join(runtimeDirectory, 'containers'));
   const store = await ImageStore.open(config.store);
   const launcher = new Launcher(config, store, registry, workspace);
-  const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), log);
+  const uses = new Uses(registry, store, log);
+  const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);
   const tidier = new Tidier();
   tidier.busy();
   const imports = new ImportSessions();
-  const handlers = new Handlers({ config, launcher, registry, store, imports, reconciler, log, requests });
+  const handlers = new Handlers({ config, launcher, registry, store, imports, reconciler, uses, log, requests });
   // The lock comes first: what is adopted and removed below must belong to no other berthd.
   const server = await serve(
     join(runtimeDirectory, 'berthd.sock'),

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { occupants, type Registry } from '../container/index.js';
 import { reasonOf } from '../errors/index.js';
 import type { Launcher } from '../launch/index.js';
+import type { Uses } from './uses.js';
 
 const run = promisify(execFile);
 
@@ -28,15 +29,18 @@ export class Reconciler {
     private readonly launcher: Launcher,
     /** Where the plugin's epilog leaves the numbers of jobs that ended while berthd was not there. */
     private readonly notes: string,
+    private readonly uses: Uses,
     private readonly log: Logger,
   ) {}
 
   /** What happened while berthd was away. */
   async atStart(): Promise<void> {
+    this.uses.atStart();
     mkdirSync(this.notes, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(this.notes)) {
       if (/^\d+$/.test(name)) {
         const ended = this.launcher.endJob(Number(name));
+        this.uses.end(Number(name));
         this.log.info({ job: Number(name), containers: ended }, 'job ended while berthd was away');
       }
       rmSync(join(this.notes, name), { recursive: true, force: true });
@@ -73,6 +77,7 @@ export class Reconciler {
       for (const jobId of new Set(empty.map((container) => container.jobId))) {
         if (active.has(jobId)) continue;
         const ended = this.launcher.endJob(jobId);
+        this.uses.end(jobId);
         this.#jobs.delete(jobId);
         this.log.warn({ job: jobId, containers: ended }, 'job ended without its epilog reaching berthd');
       }

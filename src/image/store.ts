@@ -5,6 +5,7 @@ import { mayUseImage } from '../policy/index.js';
 import { makeDirectory } from './durable.js';
 import { storeFailure } from './failures.js';
 import { importArchive } from './import.js';
+import { forgetUses, lastUse, promiseImage, unuseImage, useImage } from './keeping.js';
 import { Layout, type Scope } from './layout.js';
 import { findImage, listNames } from './names.js';
 import type { ImageRecord } from './record.js';
@@ -133,6 +134,47 @@ export class ImageStore {
   }
 
   /**
+   * Keeps an image for a job that a user is submitting, for [store] promise_days.
+   *
+   * @throws BerthError BERTH_STORE_FULL, BERTH_STORE_UNUSABLE
+   */
+  promise(digest: string, uid: number): Promise<void> {
+    return this.#guard(promiseImage(this.layout, digest, uid));
+  }
+
+  /**
+   * Keeps an image while a job on this host has it mounted.
+   *
+   * @throws BerthError BERTH_STORE_FULL, BERTH_STORE_UNUSABLE
+   */
+  use(digest: string, jobId: number): Promise<void> {
+    return this.#guard(useImage(this.layout, digest, this.self.host, jobId));
+  }
+
+  /** @throws BerthError BERTH_STORE_UNUSABLE */
+  unuse(digest: string, jobId: number): Promise<void> {
+    return this.#guard(unuseImage(this.layout, digest, this.self.host, jobId));
+  }
+
+  /**
+   * Forgets this host's uses but those that are given: digests, each with the jobs that have it mounted. Returns how many.
+   *
+   * @throws BerthError BERTH_STORE_UNUSABLE
+   */
+  forgetUses(stays: ReadonlyMap<string, ReadonlySet<number>>): Promise<number> {
+    return this.#guard(forgetUses(this.layout, this.self.host, stays));
+  }
+
+  /**
+   * When an image was last launched on any host: seconds since the epoch, 0 for never.
+   *
+   * @throws BerthError BERTH_STORE_UNUSABLE
+   */
+  lastUse(digest: string): Promise<number> {
+    return this.#guard(lastUse(this.layout, digest));
+  }
+
+  /**
    * Makes an image of a plain tar archive and names it. The same archive gives the same digest and is stored once. A
    * failure, whenever it comes, leaves nothing that can be seen.
    *
@@ -149,6 +191,14 @@ export class ImageStore {
       return await importArchive(place, { name: parsed, scope: owner, source, complete }, archive);
     } finally {
       closeSync(archive);
+    }
+  }
+
+  async #guard<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw error instanceof BerthError ? error : storeFailure(this.layout.root, error);
     }
   }
 }

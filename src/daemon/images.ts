@@ -1,0 +1,79 @@
+import type { Config } from '../config/index.js';
+import type { Registry } from '../container/index.js';
+import { BerthError, reasonOf } from '../errors/index.js';
+import { pinnedReference, type ImageStore } from '../image/index.js';
+import { isNativeError, native } from '../native/index.js';
+import { importScope } from '../policy/index.js';
+import type { v1 } from '../protocol/index.js';
+import type { Connection } from './connection.js';
+import { imageMessage } from './image-message.js';
+import type { ImportSessions } from './imports.js';
+import { onBehalf, personOf, userName } from './people.js';
+import type { RequestLog } from './report.js';
+
+/** What requests about images need. */
+export interface ImageParts {
+  readonly config: Config;
+  readonly registry: Registry;
+  readonly store: ImageStore;
+  readonly imports: ImportSessions;
+  readonly requests: RequestLog;
+}
+
+/** What berthd does for requests about images: naming, listing, importing. */
+export class ImageHandlers {
+  constructor(private readonly parts: ImageParts) {}
+
+  /**
+   * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE,
+   * BERTH_STORE_FULL, BERTH_NOT_PERMITTED
+   */
+  async resolve(request: v1.ResolveRequest, connection: Connection): Promise<void> {
+    const { store } = this.parts;
+    const { uid, gids } = await personOf(onBehalf(connection.peer, request.uid));
+    const record = await store.resolve(request.reference, uid, gids, await userName(uid));
+    if (request.promise) await store.promise(record.digest, uid);
+    const image = await imageMessage(record, this.parts);
+    connection.reply({ resolve: { image, pinned: pinnedReference(request.reference, record) } });
+  }
+
+  /** @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE */
+  async list(connection: Connection): Promise<void> {
+    const { uid, gids } = await personOf(connection.peer.uid);
+    const records = await this.parts.store.list(uid, gids);
+    const images = await Promise.all(records.map((record) => imageMessage(record, this.parts)));
+    connection.reply({ images: { images } });
+  }
+
+  /** @throws BerthError BERTH_NOT_PERMITTED, BERTH_PROTOCOL_FRAME, BERTH_IMPORT_SOURCE */
+  import(request: v1.ImportRequest, connection: Connection): void {
+    const owner = importScope(connection.peer, this.parts.config.store.import);
+    connection.stayOpen();
+    const complete = this.parts.imports.begin(connection);
+    const archive = takeArchive(connection, request.sourceFd);
+    const { name, source } = request;
+    connection.run(async () => {
+      const image = await this.parts.store.importTar({ name, owner, source, complete }, archive);
+      this.parts.requests.event(connection, { image: image.name, digest: image.digest }, 'image imported');
+      connection.reply({ import: { image: await imageMessage(image, this.parts) } });
+    });
+  }
+}
+
+/**
+ * The pipe that the client writes its archive into. It is opened with root's rights, and the client may have become
+ * another program meanwhile, a setuid one even, with files open that the client itself may not read. So it has to be a
+ * pipe, and one that the client's user has made.
+ *
+ * @throws BerthError BERTH_IMPORT_SOURCE
+ */
+function takeArchive({ peer }: Connection, sourceFd: number): number {
+  try {
+    return native.pipeOf(peer.pid, peer.pidfd, sourceFd, peer.uid);
+  } catch (cause) {
+    const why = isNativeError(cause, 'EBADF')
+      ? 'the client gave something else than a pipe of its own'
+      : reasonOf(cause);
+    throw new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
+  }
+}
