@@ -5,7 +5,7 @@ import { parseReference, storeKey } from '../image/index.js';
 import type { LaunchOrder } from '../launch/index.js';
 
 // Bounds of proto/berth.options, and of the kernel (NGROUPS_MAX).
-const MOST_IMAGE = 511;
+const MOST_IMAGE = 4095;
 const MOST_GROUPS = 65536;
 const MOST_JOB = 2 ** 32 - 1;
 
