@@ -10,15 +10,29 @@ const ANSWER_TIMEOUT = 30_000;
 
 /** A connection to berthd. */
 export class Connection {
-  readonly #reply: Promise<v1.Reply>;
+  readonly #replies: v1.Reply[] = [];
+  #end: Error | undefined;
+  #wake: () => void = () => undefined;
 
   private constructor(
     private readonly socket: Socket,
     private readonly path: string,
   ) {
-    this.#reply = this.#receive();
-    // Whoever never asks for the reply is not to be ended by its failure.
-    this.#reply.catch(() => undefined);
+    const reader = new FrameReader(REPLY_LIMIT);
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#replies.push(...reader.push(chunk).map(decodeReply));
+        this.#wake();
+      } catch (error) {
+        this.#finish(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+    socket.once('error', (error) => {
+      this.#finish(unreachable(this.path, explain(error)));
+    });
+    socket.once('close', () => {
+      this.#finish(unreachable(this.path, 'it ended the connection before it answered'));
+    });
   }
 
   /** @throws BerthError BERTH_DAEMON_UNREACHABLE */
@@ -41,47 +55,41 @@ export class Connection {
   }
 
   /**
-   * berthd's answer.
+   * berthd's next answer. One caller at a time.
    *
    * @throws RemoteError the daemon's own error; BerthError BERTH_DAEMON_UNREACHABLE, BERTH_PROTOCOL_VERSION,
    * BERTH_PROTOCOL_FRAME
    */
   async reply(): Promise<v1.Reply> {
-    const reply = await this.#reply;
-    if (!reply.error) return reply;
-    const { code, exitStatus, what, why, hint } = reply.error;
-    throw new RemoteError({
-      code: code ?? '',
-      exitStatus: exitStatus ?? 1,
-      what: what ?? '',
-      why: why ?? '',
-      hint: hint ?? '',
-    });
+    for (;;) {
+      const reply = this.#replies.shift();
+      if (reply?.error) throw remoteError(reply.error);
+      if (reply) return reply;
+      if (this.#end) throw this.#end;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
   }
 
   close(): void {
     this.socket.destroy();
   }
 
-  #receive(): Promise<v1.Reply> {
-    const reader = new FrameReader(REPLY_LIMIT);
-    return new Promise((resolve, reject) => {
-      this.socket.on('data', (chunk: Buffer) => {
-        try {
-          const [first] = reader.push(chunk);
-          if (first) resolve(decodeReply(first));
-        } catch (error) {
-          reject(error instanceof Error ? error : new Error(String(error)));
-        }
-      });
-      this.socket.once('error', (error) => {
-        reject(unreachable(this.path, explain(error)));
-      });
-      this.socket.once('close', () => {
-        reject(unreachable(this.path, 'it ended the connection before it answered'));
-      });
-    });
+  #finish(error: Error): void {
+    this.#end ??= error;
+    this.#wake();
   }
+}
+
+function remoteError({ code, exitStatus, what, why, hint }: v1.Error.$Properties): RemoteError {
+  return new RemoteError({
+    code: code ?? '',
+    exitStatus: exitStatus ?? 1,
+    what: what ?? '',
+    why: why ?? '',
+    hint: hint ?? '',
+  });
 }
 
 /** One question, one answer. */
