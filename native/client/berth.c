@@ -53,12 +53,25 @@ static int run_node(int argc, char** argv) {
     return 1;
 }
 
-int main(int argc, char** argv) {
-    if (argc >= 2 && strcmp(argv[1], "exec") == 0) {
-        for (int i = 2; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
-            if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return run_node(argc, argv);
-        }
-        return berth_exec(argc - 1, argv + 1);
+static bool asks_for_help(int argc, char** argv) {
+    for (int i = 2; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
     }
+    return false;
+}
+
+static int run_health(int argc, char** argv, bool from_slurm) {
+    const int status = berth_health(argc, argv, from_slurm);
+    if (status != BERTH_HEALTH_DEAD) return status;
+    char* words[] = {argv[0], (char*)"health", (char*)"--daemon-dead", NULL};
+    return run_node(3, words);
+}
+
+int main(int argc, char** argv) {
+    if (berth_is_health_check(argv[0])) return run_health(argc, argv, true);
+    const char* command = argc >= 2 && !asks_for_help(argc, argv) ? argv[1] : "";
+    if (strcmp(command, "exec") == 0) return berth_exec(argc - 1, argv + 1);
+    const bool is_dead = argc == 3 && strcmp(argv[2], "--daemon-dead") == 0;
+    if (strcmp(command, "health") == 0 && !is_dead) return run_health(argc - 1, argv + 1, false);
     return run_node(argc, argv);
 }

@@ -1,5 +1,19 @@
 #pragma once
 
+#include <stdbool.h>
+
 /* `berth exec`: enters one's own container and runs a command there. Returns an exit status when it could
  * not. */
 int berth_exec(int argc, char** argv);
+
+/* Slurm asked, and berthd did not answer: `berth health --daemon-dead` has to see whether Slurm is to be
+ * told.
+ */
+enum { BERTH_HEALTH_DEAD = 256 };
+
+/* `berth health`: asks berthd after the node and prints the answer. Returns an exit status, or
+ * BERTH_HEALTH_DEAD. */
+int berth_health(int argc, char** argv, bool from_slurm);
+
+/* Is this the name under which Slurm calls its HealthCheckProgram? It gives that no arguments. */
+bool berth_is_health_check(const char* program);

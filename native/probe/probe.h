@@ -1,0 +1,35 @@
+/* The probe: berthd's short-lived child for what may hang. Each question is answered by a process of its own,
+ * which is killed when it takes too long; berthd itself never waits for a file system, a device or a program.
+ *
+ * Descriptors: 3 the socket to berthd; 4 and 5 are a user and a mount namespace where `enter` is asked. Takes
+ * no arguments and no environment. Ends, with all of its children, when the socket is closed. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { PROBE_SOCKET = 3, PROBE_USER_NAMESPACE = 4, PROBE_MOUNT_NAMESPACE = 5 };
+
+/* The words of a question: what is asked, and about what. Ends with NULL. */
+typedef char* const* probe_words;
+
+/* Answers on standard output. Runs in a process of its own, which then exits with the returned status: 0, or
+ * 1 when the output is the failed call, its object and errno in three lines. */
+int probe_answer(probe_words words);
+
+/* verbs_system.c */
+int probe_clock(void);
+int probe_blocked(void);
+int probe_loop(void);
+int probe_user_namespace(probe_words arguments);
+int probe_run(probe_words arguments);
+int probe_enter(probe_words arguments);
+
+/* verbs_files.c */
+int probe_stat(const char* path);
+int probe_write(const char* directory);
+int probe_cat(probe_words arguments);
+int probe_slice(const char* path, const char* offset, const char* length);
+
+/* Prints the failure of a system call; 1. */
+int probe_failed(const char* call, const char* object);
