@@ -1,6 +1,8 @@
 /* What the plugins' files share. One file per Slurm context: spank_berth.c, and spank_berth_prolog.c, hand
  * each callback to options.c  everywhere: options, plugstack.conf arguments, which steps are contained
  *   choice.c   srun, salloc and sbatch: one image out of several
+ *   pin.c      everywhere: what the image's name meant when the job was submitted
+ *   pull.c     srun, salloc and sbatch: an image that is not there yet
  *   step.c     slurmstepd, before the ranks are forked
  *   task.c     a rank, between fork and exec
  *   job.c      prolog and epilog
@@ -18,15 +20,22 @@
 
 #define BERTH_IMAGE_NONE "none"
 
+/* Where packages put the command; command=PATH in plugstack.conf says where else it is. */
+#ifndef BERTH_COMMAND
+#define BERTH_COMMAND "/usr/bin/berth"
+#endif
+
 struct plugin {
     /* plugstack.conf arguments */
     char socket[108];
+    char command[1024]; /* the `berth` command, for pulls at submit */
+    bool pull;          /* are missing images pulled at submit? */
     bool contain_batch;
     bool contain_interactive;
     int wait_ms;    /* how long a rank tries to reach berthd */
     int timeout_ms; /* how long a rank waits for its container */
     /* the user's option; empty when not given or "none" */
-    char image[512];
+    char image[4096];
 };
 
 extern struct plugin plugin;
@@ -38,6 +47,8 @@ int options_register(spank_t spank);
 void options_warn(void);
 /* Prolog and epilog know options only by asking. True when an image was asked for. */
 bool options_query(spank_t spank);
+/* What is wrong with a text as the value of --image, or NULL. */
+const char* image_fault(const char* text);
 /* Tells the user what is wrong with an option; -1. */
 int refuse_option(const struct berth_failure* failure);
 /* Is this a step whose tasks belong into the container? */
@@ -56,6 +67,26 @@ int choice_remember(int option, const char* argument);
 /* When a component's options are known: -1 after telling the user that one would not have what it inherits.
  */
 int choice_settle(void);
+
+/* Was this command told an image itself? Otherwise it has its allocation's, or none. */
+bool choice_is_own(void);
+
+/* pin.c */
+/* In srun, salloc and sbatch, when a component's options are known: finds out what the image is, has it
+ * pulled where it is missing, and sees to it that the nodes learn it. -1 after telling the user why it cannot
+ * be had. */
+int pin_settle(spank_t spank);
+/* What to ask berthd of a node for: what the image was pinned to, or as the user gave it. */
+void pin_of_step(spank_t spank, char* image, size_t size);
+void pin_of_prolog(char* image, size_t size);
+
+/* pull.c */
+enum pull_result {
+    PULL_DONE,
+    PULL_FAILED,      /* the user knows why */
+    PULL_NOT_STARTED, /* there is no such command */
+};
+enum pull_result pull_image(void);
 
 /* step.c */
 void step_ask_early(spank_t spank);

@@ -77,6 +77,10 @@ int choice_remember(int option, const char* argument) {
     return 0;
 }
 
+bool choice_is_own(void) {
+    return chosen.count > 0;
+}
+
 int choice_settle(void) {
     /* Called once for each component, as soon as its options are known. */
     static unsigned settled;

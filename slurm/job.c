@@ -36,7 +36,7 @@ int job_prolog(spank_t spank) {
         spank_get_item(spank, S_JOB_UID, &uid) != ESPANK_SUCCESS)
         return 0;
     launch->uid = uid;
-    snprintf(launch->image, sizeof launch->image, "%s", plugin.image);
+    pin_of_prolog(launch->image, sizeof launch->image);
     snprintf(launch->node_name, sizeof launch->node_name, "%s", berth_host());
     struct berth_failure failure;
     if (send_and_wait(&request, 0, PREPARE_TIMEOUT_MS, &failure) < 0)

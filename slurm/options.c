@@ -9,7 +9,8 @@
 
 #include "berth_plugin.h"
 
-struct plugin plugin = {.socket = BERTH_SOCKET, .wait_ms = 5000, .timeout_ms = 120000};
+struct plugin plugin = {
+    .socket = BERTH_SOCKET, .command = BERTH_COMMAND, .pull = true, .wait_ms = 5000, .timeout_ms = 120000};
 
 static int set_image(int value, const char* argument, int remote);
 
@@ -29,18 +30,18 @@ int refuse_option(const struct berth_failure* failure) {
     return -1;
 }
 
+const char* image_fault(const char* text) {
+    if (text == NULL || text[0] == '\0') return "nothing";
+    if (strlen(text) >= sizeof plugin.image) return "a name longer than 4095 characters";
+    for (const char* c = text; *c != '\0'; c++) {
+        if (iscntrl((unsigned char)*c)) return "a name with control characters";
+    }
+    return NULL;
+}
+
 /* 0, or -1 after telling the user. */
 static int check_image(const char* argument) {
-    const char* wrong = NULL;
-    if (argument == NULL || argument[0] == '\0') {
-        wrong = "nothing";
-    } else if (strlen(argument) >= sizeof plugin.image) {
-        wrong = "a name longer than 511 characters";
-    } else {
-        for (const char* c = argument; *c != '\0'; c++) {
-            if (iscntrl((unsigned char)*c)) wrong = "a name with control characters";
-        }
-    }
+    const char* wrong = image_fault(argument);
     if (wrong == NULL) return 0;
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_OPTION, ("--image", wrong), ("it takes the name of an image, or none"), ());
@@ -125,8 +126,17 @@ static bool set_contained(const char* list) {
     return true;
 }
 
+static bool set_path(const char* path, char* place, size_t size) {
+    return path[0] == '/' && (size_t)snprintf(place, size, "%s", path) < size;
+}
+
+static bool set_pull(const char* word) {
+    plugin.pull = strcmp(word, "yes") == 0;
+    return plugin.pull || strcmp(word, "no") == 0;
+}
+
 static bool set_argument(const char* argument) {
-    static const char* const keys[] = {"socket=", "wait=", "timeout=", "contain="};
+    static const char* const keys[] = {"socket=", "wait=", "timeout=", "command=", "pull=", "contain="};
     size_t key = 0;
     const size_t count = sizeof keys / sizeof keys[0];
     while (key < count && strncmp(argument, keys[key], strlen(keys[key])) != 0) key++;
@@ -134,12 +144,15 @@ static bool set_argument(const char* argument) {
     const char* value = argument + strlen(keys[key]);
     switch (key) {
         case 0:
-            return value[0] == '/' &&
-                   (size_t)snprintf(plugin.socket, sizeof plugin.socket, "%s", value) < sizeof plugin.socket;
+            return set_path(value, plugin.socket, sizeof plugin.socket);
         case 1:
             return set_seconds(value, &plugin.wait_ms);
         case 2:
             return set_seconds(value, &plugin.timeout_ms);
+        case 3:
+            return set_path(value, plugin.command, sizeof plugin.command);
+        case 4:
+            return set_pull(value);
         default:
             return set_contained(value);
     }
@@ -152,7 +165,8 @@ int options_configure(int argc, char** argv) {
         slurm_error("berth: BERTH_CONFIG_INVALID: plugstack.conf: %s is not an argument of spank_berth.so",
                     argv[i]);
         slurm_error(
-            "berth:   hint: it takes socket=PATH, wait=SECONDS, timeout=SECONDS and "
+            "berth:   hint: it takes socket=PATH, wait=SECONDS, timeout=SECONDS, command=PATH, pull=yes|no "
+            "and "
             "contain=batch,interactive");
         result = -1;
     }

@@ -98,7 +98,8 @@ function slurmConf(layout: Layout, configuration: SlurmConfiguration): string {
 
 function plugstackConf({ plugstackArguments = '', prepare = false }: SlurmConfiguration): string {
   const plugins = [artifacts.plugin, ...(prepare ? [artifacts.prologPlugin] : [])];
-  return plugins.map((plugin) => `required ${plugin} ${plugstackArguments}`.trimEnd() + '\n').join('');
+  const command = `command=${join(artifacts.programs, 'berth')}`;
+  return plugins.map((plugin) => `required ${plugin} ${command} ${plugstackArguments}`.trimEnd() + '\n').join('');
 }
 
 /**
