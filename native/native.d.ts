@@ -50,6 +50,25 @@ declare module 'berth-native' {
   export function receivePacket(socket: number): Promise<Packet>;
 
   /**
+   * The content of a file of at most `limit` bytes, EFBIG for more. One turn of the thread pool, as a file system may
+   * hang; Node's own takes four, each of which a launch would wait for.
+   */
+  export function readFile(path: string, limit: number): Promise<Buffer>;
+
+  export interface OpenedFile {
+    fd: number;
+    isRegular: boolean;
+    /** Permission bits. */
+    mode: number;
+    uid: number;
+    /** In bytes. */
+    size: number;
+  }
+
+  /** open(2), read-only and not through a symbolic link (ELOOP), and fstat(2), in one turn of the thread pool. */
+  export function openFile(path: string): Promise<OpenedFile>;
+
+  /**
    * Opens, for reading, the pipe that a process has as descriptor `fd`. EBADF when it is no pipe, or not one of the user
    * `owner`: nothing else is opened or closed, as that could wait for a file system that hangs.
    */
@@ -101,11 +120,11 @@ declare module 'berth-native' {
   }
 
   /**
-   * Starts the builder executable with /dev/null as input and output, our standard error, and three descriptors: 3 the
-   * socket, 4 the image mount, 5 the pidfd of the process whose mount namespace it is to build in. It is killed when
-   * the calling thread's process ends.
+   * Starts the builder executable with /dev/null as input and output, our standard error, and two descriptors: 3 the
+   * socket, 4 the pidfd of the process whose mount namespace it is to build in. It is killed when this process ends.
+   * On the thread pool: vfork(2) waits until the new process has called execve(2), which on a busy node takes a while.
    */
-  export function spawnBuilder(executable: string, imageMount: number, caller: number): Builder;
+  export function spawnBuilder(executable: string, caller: number): Promise<Builder>;
 
   /** waitid(2) of a child, without waiting: true when it was reaped, or is not ours. */
   export function reap(pidfd: number): boolean;

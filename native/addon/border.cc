@@ -12,6 +12,7 @@ std::string errno_name(int error) {
 }
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+    export_files(env, exports);
     export_mounts(env, exports);
     export_namespaces(env, exports);
     export_processes(env, exports);

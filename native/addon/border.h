@@ -58,6 +58,7 @@ int integer(const Napi::CallbackInfo& info, size_t index);
 int integer(const Napi::Value& value, const std::string& what);
 std::string text(const Napi::CallbackInfo& info, size_t index);
 
+void export_files(Napi::Env env, Napi::Object exports);
 void export_mounts(Napi::Env env, Napi::Object exports);
 void export_namespaces(Napi::Env env, Napi::Object exports);
 void export_processes(Napi::Env env, Napi::Object exports);

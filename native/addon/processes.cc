@@ -1,5 +1,6 @@
 #include "../sys/process.h"
 
+#include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -9,19 +10,40 @@
 namespace berth::addon {
 namespace {
 
-Napi::Value spawn_builder_binding(const Napi::CallbackInfo& info) {
-    Failure failure;
+struct NewBuilder {
+    std::string executable;
+    Fd caller;
     Fd ours;
+    Child child;
+};
+
+int spawn_builder(NewBuilder& builder, Failure& failure) {
     Fd theirs;
-    if (socket_pair(ours, theirs, failure) < 0) throw to_error(info.Env(), failure);
-    const int descriptors[] = {theirs.get(), integer(info, 1), integer(info, 2)};
-    Child child = spawn(text(info, 0).c_str(), descriptors, 3, failure);
-    if (child.pid < 0) throw to_error(info.Env(), failure);
-    Napi::Object value = Napi::Object::New(info.Env());
-    value.Set("pid", child.pid);
-    value.Set("pidfd", child.pidfd.release());
-    value.Set("socket", ours.release());
+    if (socket_pair(builder.ours, theirs, failure) < 0) return -1;
+    const int descriptors[] = {theirs.get(), builder.caller.get()};
+    builder.child = spawn(builder.executable.c_str(), descriptors, 2, failure);
+    return builder.child.pid < 0 ? -1 : 0;
+}
+
+Napi::Value builder_to_value(Napi::Env env, NewBuilder& builder) {
+    Napi::Object value = Napi::Object::New(env);
+    value.Set("pid", builder.child.pid);
+    value.Set("pidfd", builder.child.pidfd.release());
+    value.Set("socket", builder.ours.release());
     return value;
+}
+
+Napi::Value spawn_builder_binding(const Napi::CallbackInfo& info) {
+    NewBuilder builder;
+    builder.executable = text(info, 0);
+    // Of our own: the caller's may be closed, and its number used again, before the thread gets to it.
+    builder.caller = Fd(fcntl(integer(info, 1), F_DUPFD_CLOEXEC, 0));
+    if (!builder.caller) {
+        Failure failure;
+        failure.set("fcntl", "F_DUPFD_CLOEXEC");
+        throw to_error(info.Env(), failure);
+    }
+    return Task<NewBuilder>::run(info.Env(), std::move(builder), spawn_builder, builder_to_value);
 }
 
 Napi::Value reap_binding(const Napi::CallbackInfo& info) {

@@ -2,8 +2,9 @@
 // to be pinned. It holds root's rights only until it has entered the caller's mount namespace; see
 // docs/adr/0002.
 //
-// Descriptors: 3 the socket to berthd, 4 the detached image mount, 5 a pidfd of the process whose mount
-// namespace is the starting point. Takes no arguments and no environment.
+// Descriptors: 3 the socket to berthd, 4 a pidfd of the process whose mount namespace is the starting point.
+// Takes no arguments and no environment. The image mount comes over the socket, last: berthd has the image
+// looked up and mounted while everything here is done that does not need it.
 
 #include <sched.h>
 #include <sys/stat.h>
@@ -20,8 +21,7 @@ namespace berth::builder {
 namespace {
 
 constexpr int kSocket = 3;
-constexpr int kImage = 4;
-constexpr int kCaller = 5;
+constexpr int kCaller = 4;
 
 void set_text(char* target, size_t size, const char* text) {
     std::snprintf(target, size, "%s", text);
@@ -57,7 +57,8 @@ int enter_namespaces(const Spec& spec, Progress& progress) {
     if (!spec.user_namespace) {
         if (keep_building_capabilities(failure) < 0) return -1;
         if (unshare(CLONE_NEWNS) < 0) return failure.set("unshare", "mount namespace");
-        return make_slave("/", failure);
+        if (make_slave("/", failure) < 0) return -1;
+        return report_and_wait(berth_v1_BuildEvent_Kind_KIND_NAMESPACES, failure);
     }
     progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
     if (become_user(spec, failure) < 0) return -1;
@@ -66,7 +67,7 @@ int enter_namespaces(const Spec& spec, Progress& progress) {
     // (mount_namespaces(7)), so there is nothing to make a slave.
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return failure.set("unshare", "user namespace");
     progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
-    return report_and_wait(berth_v1_BuildEvent_Kind_KIND_USER_NAMESPACE, failure);
+    return report_and_wait(berth_v1_BuildEvent_Kind_KIND_NAMESPACES, failure);
 }
 
 int run() {
@@ -78,8 +79,15 @@ int run() {
     if (enter_namespaces(spec, progress) < 0) return report_failure(progress);
     std::vector<Source> sources;
     if (open_sources(spec, sources, progress) < 0) return report_failure(progress);
-    if (build_root(spec, kImage, sources, progress) < 0) return report_failure(progress);
+    Fd workspace;
+    if (make_workspace(spec, workspace, progress) < 0) return report_failure(progress);
+    Fd image;
+    progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
+    if (receive_image(kSocket, image, progress.failure) < 0) return report_failure(progress);
+    if (build_root(spec, workspace.get(), image.get(), sources, progress) < 0)
+        return report_failure(progress);
     sources.clear();
+    image.reset();
     if (report_and_wait(berth_v1_BuildEvent_Kind_KIND_BUILT, progress.failure) < 0) return 1;
     return 0;
 }

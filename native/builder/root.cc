@@ -15,19 +15,6 @@ namespace {
 // default of half the memory otherwise, which a private mount namespace need not be able to fill.
 constexpr char kSkeletonSize[] = "16m";
 
-int make_workspace(const Spec& spec, Fd& workspace, Failure& failure) {
-    const MountParameter parameters[] = {{"mode", "0755"}, {"size", kSkeletonSize}, {nullptr, nullptr}};
-    const Fd tmpfs = new_mount("tmpfs", parameters, kMountNoSuid | kMountNoDev, failure);
-    if (!tmpfs) return -1;
-    if (attach(tmpfs.get(), AT_FDCWD, spec.workspace.c_str(), failure) < 0) return -1;
-    workspace = Fd(open(spec.workspace.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!workspace) return failure.set("open", spec.workspace.c_str());
-    for (const char* name : {"skeleton", "image", "root"}) {
-        if (mkdirat(workspace.get(), name, 0755) < 0) return failure.set("mkdir", name);
-    }
-    return 0;
-}
-
 int open_directory(int workspace, const char* name, Fd& directory, Failure& failure) {
     directory = Fd(openat(workspace, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     return directory ? 0 : failure.set("open", name);
@@ -61,18 +48,29 @@ int attach_source(const Spec& spec, const Source& source, int root, const std::s
 
 }  // namespace
 
-int build_root(const Spec& spec, int image, std::vector<Source>& sources, Progress& progress) {
+int make_workspace(const Spec& spec, Fd& workspace, Progress& progress) {
     Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
-    Fd workspace;
-    if (make_workspace(spec, workspace, failure) < 0) return -1;
+    const MountParameter parameters[] = {{"mode", "0755"}, {"size", kSkeletonSize}, {nullptr, nullptr}};
+    const Fd tmpfs = new_mount("tmpfs", parameters, kMountNoSuid | kMountNoDev, failure);
+    if (!tmpfs) return -1;
+    if (attach(tmpfs.get(), AT_FDCWD, spec.workspace.c_str(), failure) < 0) return -1;
+    workspace = Fd(open(spec.workspace.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!workspace) return failure.set("open", spec.workspace.c_str());
+    for (const char* name : {"skeleton", "image", "root"}) {
+        if (mkdirat(workspace.get(), name, 0755) < 0) return failure.set("mkdir", name);
+    }
+    return 0;
+}
 
+int build_root(const Spec& spec, int workspace, int image, std::vector<Source>& sources, Progress& progress) {
+    Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
-    if (attach(image, workspace.get(), "image", failure) < 0) return -1;
+    if (attach(image, workspace, "image", failure) < 0) return -1;
     Fd layer;
     Fd image_root;
-    if (open_directory(workspace.get(), "skeleton", layer, failure) < 0) return -1;
-    if (open_directory(workspace.get(), "image", image_root, failure) < 0) return -1;
+    if (open_directory(workspace, "skeleton", layer, failure) < 0) return -1;
+    if (open_directory(workspace, "image", image_root, failure) < 0) return -1;
 
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_DESTINATION;
     Skeleton skeleton(spec, layer.get(), image_root.get());
@@ -90,7 +88,7 @@ int build_root(const Spec& spec, int image, std::vector<Source>& sources, Progre
 
     progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
     Fd root;
-    if (mount_overlay(spec, workspace.get(), root, failure) < 0) return -1;
+    if (mount_overlay(spec, workspace, root, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_DESTINATION;
     for (size_t i = 0; i < sources.size(); i++) {
         if (attach_source(spec, sources[i], root.get(), destinations[i], failure) < 0) return -1;

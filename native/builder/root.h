@@ -26,6 +26,9 @@ struct Progress {
 /// Clones every mount source with the user's rights, before anything is mounted over the host's directories.
 int open_sources(const Spec& spec, std::vector<Source>& sources, Progress& progress);
 
+/// Mounts the empty tmpfs in which a container's root is put together, and opens it.
+int make_workspace(const Spec& spec, Fd& workspace, Progress& progress);
+
 /// Puts the container's root together in the workspace and makes it the root of this mount namespace:
 ///
 ///   workspace/skeleton   a tmpfs with the mount points and the files that Berth writes
@@ -34,6 +37,6 @@ int open_sources(const Spec& spec, std::vector<Source>& sources, Progress& progr
 ///
 /// Mount points are made in the skeleton, never inside the image, after following the image's own symbolic
 /// links with the user's rights: see docs/adr/0003.
-int build_root(const Spec& spec, int image, std::vector<Source>& sources, Progress& progress);
+int build_root(const Spec& spec, int workspace, int image, std::vector<Source>& sources, Progress& progress);
 
 }  // namespace berth::builder

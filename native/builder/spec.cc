@@ -103,6 +103,30 @@ int send_event(int socket, const berth_v1_BuildEvent& event, Failure& failure) {
     return 0;
 }
 
+int receive_image(int socket, Fd& image, Failure& failure) {
+    char byte;
+    iovec part = {&byte, sizeof byte};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    ssize_t got;
+    do {
+        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return failure.set("recvmsg", "berthd");
+    if (got == 0) return failure.set("recvmsg", "berthd is gone", ECONNRESET);
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header == nullptr || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))
+        return failure.set("recvmsg", "the image mount", EBADMSG);
+    int descriptor;
+    memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+    image.reset(descriptor);
+    return 0;
+}
+
 int await_answer(int socket, Failure& failure) {
     char answer;
     return read_whole(socket, &answer, sizeof answer, failure);

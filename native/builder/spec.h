@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../sys/failure.h"
+#include "../sys/fd.h"
 #include "berth.pb.h"
 
 namespace berth::builder {
@@ -40,6 +41,9 @@ int receive_spec(int socket, Spec& spec, Failure& failure);
 
 /// Sends one frame with a BuildEvent.
 int send_event(int socket, const berth_v1_BuildEvent& event, Failure& failure);
+
+/// Waits for the detached image mount, which comes with one byte (unix(7), SCM_RIGHTS).
+int receive_image(int socket, Fd& image, Failure& failure);
 
 /// Waits for berthd's one-byte answer. An end of the connection means that berthd is gone.
 int await_answer(int socket, Failure& failure);

@@ -14,8 +14,8 @@ struct Child {
 
 /// Starts an executable with an empty environment, /dev/null as input and output, our standard error and,
 /// from descriptor 3 on, just the given descriptors. It is killed when the calling thread ends
-/// (PR_SET_PDEATHSIG). vfork(2): neither the caller's memory nor its page tables are copied, and nothing of
-/// them can be seen in the child.
+/// (PR_SET_PDEATHSIG); those of libuv's pool end with the process. vfork(2): neither the caller's memory nor
+/// its page tables are copied, and nothing of them can be seen in the child.
 Child spawn(const char* executable, const int* descriptors, int count, Failure& failure);
 
 /// waitid(2) without waiting. 1: reaped, or not a child of ours; 0: still running.

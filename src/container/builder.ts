@@ -15,111 +15,179 @@ const EVENT_LIMIT = 8 * 1024;
  */
 const REAP_DELAYS = [1, 5, 20, 100, 500, 2000, 60_000];
 
-/** What {@link build} hands on, still open: the caller pins it and closes it. */
+/** What {@link ContainerBuilder.finish} hands on, still open: the caller pins it and closes it. */
 export interface Namespaces {
   readonly mount: number;
   readonly user: number | undefined;
 }
 
+type Events = AsyncGenerator<v1.BuildEvent, undefined>;
+
+/** A builder that runs, or has ended and is not reaped yet. */
+interface Started {
+  readonly process: Builder;
+  readonly socket: Socket;
+  readonly events: Events;
+}
+
 /**
- * Lets the builder put a container together and calls `keep` with its namespaces while they are still alive.
- *
- * @param imageMount the detached image mount; stays the caller's
- * @param caller a pidfd of the process whose mount namespace is the starting point; stays the caller's
- * @param timeout in milliseconds
- * @param executable the builder
- * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
+ * The process that puts one container together. It is started as early as can be, and works while berthd still looks
+ * for the image: only the last of its work needs that.
  */
-export async function build(
-  specification: Specification,
-  imageMount: number,
-  caller: number,
-  timeout: number,
-  keep: (namespaces: Namespaces) => void,
-  executable = builderExecutable,
-): Promise<void> {
-  const builder = native.spawnBuilder(executable, imageMount, caller);
-  const socket = new Socket({ fd: builder.socket, readable: true, writable: true });
-  const state = { late: false };
-  const timer = setTimeout(() => {
-    state.late = true;
-    native.signal(builder.pidfd, 9);
-    // A builder that waits for a file system may not die of it: the launch does not wait for that.
-    socket.destroy();
-  }, timeout);
-  try {
-    await converse(socket, builder, specification, imageMount, keep);
-  } catch (error) {
-    if (state.late) throw timedOut(timeout);
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    socket.destroy();
-    void reap(builder);
+export class ContainerBuilder {
+  #starting: Promise<Started> | undefined;
+  #started: Started | undefined;
+  #begun: Promise<void> | undefined;
+  #built: Promise<void> | undefined;
+  #user: number | undefined;
+  #finished = false;
+  #ended = false;
+
+  /**
+   * @param caller a pidfd of the process whose mount namespace is the starting point; stays the caller's
+   * @param executable the builder
+   */
+  constructor(
+    private readonly caller: number,
+    private readonly executable = builderExecutable,
+  ) {}
+
+  /** Starts the process. Whoever calls this calls {@link end} too; a failure is {@link finish}'s to tell. */
+  start(): Promise<unknown> {
+    this.#starting = this.#spawn();
+    this.#starting.catch(() => undefined);
+    return this.#starting;
+  }
+
+  /**
+   * Has the process make the container's namespaces and open what will be mounted. Resolves when the namespaces are
+   * there; a failure is also {@link finish}'s.
+   */
+  begin(specification: Specification): Promise<void> {
+    this.#begun ??= this.#enter(specification);
+    return this.#begun;
+  }
+
+  /**
+   * Lets the process finish and calls `keep` with the namespaces while they are still alive.
+   *
+   * @param image the detached image mount; stays the caller's
+   * @param timeout in milliseconds, from now
+   * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
+   */
+  async finish(
+    specification: Specification,
+    image: number,
+    timeout: number,
+    keep: (namespaces: Namespaces) => void,
+  ): Promise<void> {
+    const state = { late: false };
+    const timer = setTimeout(() => {
+      state.late = true;
+      // A builder that waits for a file system may not die of it: the launch does not wait for that.
+      this.end();
+    }, timeout);
+    try {
+      await this.begin(specification);
+      if (specification.mapsImage && this.#user !== undefined) native.idmapMount(image, this.#user);
+      await this.#attach(image);
+      this.#hand(keep);
+    } catch (error) {
+      if (state.late) throw timedOut(timeout);
+      if (error instanceof BerthError) throw error;
+      throw buildFailed(reasonOf(error), error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the process, where it does not do so by itself, and lets go of everything. Once. */
+  end(): void {
+    this.#ended = true;
+    const started = this.#started;
+    this.#started = undefined;
+    if (!started) return;
+    if (!this.#finished) native.signal(started.process.pidfd, 9);
+    started.socket.destroy();
+    if (this.#user !== undefined) native.close(this.#user);
+    this.#user = undefined;
+    void reap(started.process);
+  }
+
+  async #spawn(): Promise<Started> {
+    const process = await native.spawnBuilder(this.executable, this.caller);
+    const socket = new Socket({ fd: process.socket, readable: true, writable: true });
+    // Whoever reads is told.
+    socket.on('error', () => undefined);
+    const started = { process, socket, events: eventsOf(socket) };
+    this.#started = started;
+    if (this.#ended) this.end();
+    return started;
+  }
+
+  async #enter(specification: Specification): Promise<void> {
+    await this.#starting;
+    const { process, socket } = this.#running();
+    socket.write(frame(v1.BuildSpec.encode(specification.message).finish()));
+    await this.#next(v1.BuildEvent.Kind.KIND_NAMESPACES, specification);
+    if (specification.message.userNamespace) this.#user = mapIds(process, specification);
+    socket.write('.');
+    // Waited for from now on: a failure must be read before the socket tells that its other end is gone.
+    this.#built = this.#next(v1.BuildEvent.Kind.KIND_BUILT, specification);
+    this.#built.catch(() => undefined);
+  }
+
+  async #attach(image: number): Promise<void> {
+    const { process, socket } = this.#running();
+    // What it said last tells why it has ended. Once Node has closed the socket, its number may be another's.
+    if (!socket.destroyed) {
+      try {
+        native.sendDescriptors(process.socket, Buffer.from('.'), [image]);
+      } catch (error) {
+        if (!isNativeError(error, 'EPIPE')) throw error;
+      }
+    }
+    await this.#built;
+  }
+
+  #hand(keep: (namespaces: Namespaces) => void): void {
+    const { process, socket } = this.#running();
+    const namespaces = { mount: native.openNamespace(process.pid, process.pidfd, 'mnt'), user: this.#user };
+    this.#user = undefined;
+    keep(namespaces);
+    socket.end('.');
+    this.#finished = true;
+  }
+
+  #running(): Started {
+    if (!this.#started) throw new Error('the builder was ended before the container was ready');
+    return this.#started;
+  }
+
+  async #next(kind: v1.BuildEvent.Kind, specification: Specification): Promise<void> {
+    const { value } = await this.#running().events.next();
+    if (!value) throw buildFailed('the builder ended before the container was ready');
+    if (value.kind !== kind) throw buildError(value, specification);
   }
 }
 
-async function converse(
-  socket: Socket,
-  builder: Builder,
-  specification: Specification,
-  imageMount: number,
-  keep: (namespaces: Namespaces) => void,
-): Promise<void> {
-  socket.write(frame(v1.BuildSpec.encode(specification.message).finish()));
+async function* eventsOf(socket: Socket): Events {
   const reader = new FrameReader(EVENT_LIMIT);
-  let user: number | undefined;
-  try {
-    for await (const chunk of socket as AsyncIterable<Buffer>) {
-      for (const bytes of reader.push(chunk)) {
-        const event = v1.BuildEvent.decode(bytes);
-        switch (event.kind) {
-          case v1.BuildEvent.Kind.KIND_USER_NAMESPACE:
-            user = mapIds(builder, specification, imageMount);
-            break;
-          case v1.BuildEvent.Kind.KIND_BUILT: {
-            const namespaces = { mount: native.openNamespace(builder.pid, builder.pidfd, 'mnt'), user };
-            user = undefined;
-            keep(namespaces);
-            socket.end('.');
-            return;
-          }
-          default:
-            throw buildError(event, specification);
-        }
-        socket.write('.');
-      }
-    }
-  } catch (error) {
-    if (error instanceof BerthError) throw error;
-    const why = reasonOf(error);
-    throw new BerthError('BERTH_BUILD_FAILED', { host: hostname(), why }, { cause: error });
-  } finally {
-    if (user !== undefined) native.close(user);
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    for (const bytes of reader.push(chunk)) yield v1.BuildEvent.decode(bytes);
   }
-  throw new BerthError('BERTH_BUILD_FAILED', {
-    host: hostname(),
-    why: 'the builder ended before the container was ready',
-  });
+  return undefined;
 }
 
 /** Root's part in the middle of the build. Returns the user namespace. */
-function mapIds(builder: Builder, specification: Specification, imageMount: number): number {
+function mapIds(builder: Builder, specification: Specification): number {
   const user = native.openNamespace(builder.pid, builder.pidfd, 'user');
   try {
     native.writeIdMaps(builder.pid, builder.pidfd, specification.uidMap, specification.gidMap);
-    if (specification.mapsImage) native.idmapMount(imageMount, user);
     return user;
   } catch (error) {
     native.close(user);
-    if (isNativeError(error) && error.object !== 'MOUNT_ATTR_IDMAP') {
-      throw new BerthError(
-        'BERTH_IDENTITY',
-        { uid: specification.message.uid ?? 0, why: error.message },
-        { cause: error },
-      );
-    }
-    throw error;
+    throw identityFailed(specification, reasonOf(error), error);
   }
 }
 
@@ -131,14 +199,22 @@ function buildError(event: v1.BuildEvent, specification: Specification): BerthEr
       if (event.call === 'unshare') return new BerthError('BERTH_NAMESPACES_FORBIDDEN', { why });
       break;
     case v1.BuildStep.BUILD_STEP_CREDENTIALS:
-      return new BerthError('BERTH_IDENTITY', { uid: specification.message.uid ?? 0, why });
+      return identityFailed(specification, why);
     case v1.BuildStep.BUILD_STEP_MOUNT_SOURCE:
       return new BerthError('BERTH_MOUNT_SOURCE', { path: event.object, why });
     case v1.BuildStep.BUILD_STEP_MOUNT_DESTINATION:
       return new BerthError('BERTH_MOUNT_DESTINATION', { path: event.object, why });
     default:
   }
-  return new BerthError('BERTH_BUILD_FAILED', { host: hostname(), why });
+  return buildFailed(why);
+}
+
+function identityFailed({ message }: Specification, why: string, cause?: unknown): BerthError {
+  return new BerthError('BERTH_IDENTITY', { uid: message.uid ?? 0, why }, { cause });
+}
+
+function buildFailed(why: string, cause?: unknown): BerthError {
+  return new BerthError('BERTH_BUILD_FAILED', { host: hostname(), why }, { cause });
 }
 
 function timedOut(timeout: number): BerthError {

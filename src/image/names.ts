@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { promisify } from 'node:util';
 import { BerthError, errorCode } from '../errors/index.js';
+import { native } from '../native/index.js';
 import { mayUseImage, type Person } from '../policy/index.js';
 import { isDigest } from './digest.js';
 import { makeDirectory, writeDurably } from './durable.js';
@@ -10,6 +11,9 @@ import { storeFailure } from './failures.js';
 import { Layout, type Scope } from './layout.js';
 import { formatRecord, parseRecord, type ImageRecord } from './record.js';
 import { parseReference, storeKey, type Reference } from './reference.js';
+
+/** In bytes: four times what a record with the longest configuration takes. */
+const LARGEST_RECORD = 1024 * 1024;
 
 const run = promisify(execFile);
 
@@ -78,7 +82,7 @@ export async function readName(layout: Layout, scope: Scope, key: string): Promi
   const path = layout.ref(scope, key);
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = (await native.readFile(path, LARGEST_RECORD)).toString();
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw storeFailure(layout.root, error);

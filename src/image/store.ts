@@ -1,6 +1,7 @@
-import { closeSync, constants } from 'node:fs';
-import { open, stat, type FileHandle } from 'node:fs/promises';
-import { BerthError, errorCode } from '../errors/index.js';
+import { closeSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { BerthError, errorCode, reasonOf } from '../errors/index.js';
+import { native, type OpenedFile } from '../native/index.js';
 import { mayUseImage } from '../policy/index.js';
 import { makeDirectory } from './durable.js';
 import { storeFailure } from './failures.js';
@@ -94,29 +95,15 @@ export class ImageStore {
    *
    * @throws BerthError BERTH_IMAGE_DAMAGED
    */
-  async openImage(record: ImageRecord): Promise<FileHandle> {
+  async openImage(record: ImageRecord): Promise<number> {
     const path = this.layout.image(record.digest);
-    let image: FileHandle;
-    try {
-      image = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-    } catch (error) {
-      const why =
-        errorCode(error) === 'ELOOP'
-          ? `${path} is a symbolic link`
-          : String(error instanceof Error ? error.message : error);
-      throw damaged(record, why, error);
-    }
-    try {
-      const found = await image.stat();
-      if (!found.isFile()) throw damaged(record, `${path} is not a regular file`);
-      if (found.uid !== ownUid()) throw damaged(record, `${path} belongs to uid ${found.uid}, not to uid ${ownUid()}`);
-      if ((found.mode & 0o022) !== 0) throw damaged(record, `others than its owner may write to ${path}`);
-      if (found.size !== record.size) throw damaged(record, `${path} has ${found.size} bytes, not ${record.size}`);
-      return image;
-    } catch (error) {
-      await image.close();
-      throw error;
-    }
+    const image = await native.openFile(path).catch((error: unknown) => {
+      throw damaged(record, errorCode(error) === 'ELOOP' ? `${path} is a symbolic link` : reasonOf(error), error);
+    });
+    const why = distrust(image, record, path);
+    if (why === undefined) return image.fd;
+    native.close(image.fd);
+    throw damaged(record, why);
   }
 
   /**
@@ -201,6 +188,15 @@ export class ImageStore {
       throw error instanceof BerthError ? error : storeFailure(this.layout.root, error);
     }
   }
+}
+
+/** Why the opened file is not what berthd wrote there; undefined when it is. */
+function distrust(image: OpenedFile, { size }: ImageRecord, path: string): string | undefined {
+  if (!image.isRegular) return `${path} is not a regular file`;
+  if (image.uid !== ownUid()) return `${path} belongs to uid ${image.uid}, not to uid ${ownUid()}`;
+  if ((image.mode & 0o022) !== 0) return `others than its owner may write to ${path}`;
+  if (image.size !== size) return `${path} has ${image.size} bytes, not ${size}`;
+  return undefined;
 }
 
 function ownUid(): number {

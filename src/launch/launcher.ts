@@ -1,7 +1,8 @@
+import { close } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import {
-  build,
+  ContainerBuilder,
   containerKey,
   type Registry,
   remember,
@@ -54,7 +55,7 @@ interface LaunchUnderWay {
   readonly originMntns: number;
 }
 
-/** What a build needs before the builder is started. */
+/** What the builder needs to finish. */
 interface Prepared {
   readonly record: ImageRecord;
   readonly specification: Specification;
@@ -222,38 +223,57 @@ export class Launcher {
   }
 
   async #build(request: LaunchUnderWay): Promise<Container> {
-    const { order, timeline } = request;
     const timeout = this.config.container.buildTimeout * 1000;
-    const prepared = await inTime(this.#prepare(order, timeline), timeout, ({ image }) => native.close(image));
+    const builder = new ContainerBuilder(request.caller.pidfd);
     try {
-      return await timeline.measure('build', () => this.#run(request, prepared));
+      const prepared = await inTime(this.#prepare(request, builder), timeout, ({ image }) => native.close(image));
+      try {
+        return await request.timeline.measure('build', () => this.#finish(request, prepared, builder));
+      } finally {
+        native.close(prepared.image);
+      }
     } finally {
-      native.close(prepared.image);
+      builder.end();
     }
   }
 
-  /** What has to wait for file systems and the name service. */
-  async #prepare(order: LaunchOrder, timeline: Timeline): Promise<Prepared> {
-    const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
-    const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
+  /** What has to wait for file systems and the name service; the builder does what it can meanwhile. */
+  async #prepare({ order, timeline }: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
+    const opening = this.#openImage(order, timeline);
+    const beginning = this.#begin(order, timeline, builder);
     // Reported below, once it is known whether the image can be had at all.
-    specifying.catch(() => undefined);
-    const record = await timeline.measure('policy', () =>
-      this.store.resolve(order.image, order.uid, [order.gid, ...order.gids]),
-    );
-    const image = await this.#mount(record, timeline);
+    beginning.catch(() => undefined);
+    const { record, image } = await opening;
     try {
-      return { record, image, specification: await specifying };
+      return { record, image, specification: await beginning };
     } catch (error) {
       native.close(image);
       throw error;
     }
   }
 
+  /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
+  async #begin(order: LaunchOrder, timeline: Timeline, builder: ContainerBuilder): Promise<Specification> {
+    const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
+    const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
+    timeline.measure('spawn', () => builder.start()).catch(() => undefined);
+    const specification = await specifying;
+    // Its failure is told when the builder is to finish.
+    timeline.measure('namespaces', () => builder.begin(specification)).catch(() => undefined);
+    return specification;
+  }
+
+  async #openImage(order: LaunchOrder, timeline: Timeline): Promise<Pick<Prepared, 'record' | 'image'>> {
+    const record = await timeline.measure('policy', () =>
+      this.store.resolve(order.image, order.uid, [order.gid, ...order.gids]),
+    );
+    return { record, image: await this.#mount(record, timeline) };
+  }
+
   async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
     const start = timeline.now();
     const file = await this.store.openImage(record);
-    const mounting = native.mountImage(file.fd, record.format, this.#loops.get(record.digest) ?? -1);
+    const mounting = native.mountImage(file, record.format, this.#loops.get(record.digest) ?? -1);
     try {
       const { mount, loopIndex } = await mounting;
       this.#loops.set(record.digest, loopIndex);
@@ -263,16 +283,20 @@ export class Launcher {
       if (!isNativeError(error)) throw error;
       throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
     } finally {
-      // Only read from: nothing to wait for.
-      void file.close();
+      // On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it.
+      close(file, () => undefined);
     }
   }
 
-  async #run({ order, caller, originMntns, timeline }: LaunchUnderWay, prepared: Prepared): Promise<Container> {
+  async #finish(
+    { order, originMntns, timeline }: LaunchUnderWay,
+    prepared: Prepared,
+    builder: ContainerBuilder,
+  ): Promise<Container> {
     const { record, specification, image } = prepared;
     const timeout = this.config.container.buildTimeout * 1000;
     let container: Container | undefined;
-    await build(specification, image, caller.pidfd, timeout, (namespaces) => {
+    await builder.finish(specification, image, timeout, (namespaces) => {
       const start = timeline.now();
       try {
         container = this.registry.add(

@@ -3,11 +3,19 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { build } from '../../src/container/index.js';
+import { ContainerBuilder } from '../../src/container/index.js';
 import { native } from '../../src/native/index.js';
 import { frame, v1 } from '../../src/protocol/index.js';
 import { Caller } from './helpers/caller.js';
-import { construct, mountFile, specificationOf, testedBuilder, USER, type TestContainer } from './helpers/container.js';
+import {
+  buildOnce,
+  construct,
+  mountFile,
+  specificationOf,
+  testedBuilder,
+  USER,
+  type TestContainer,
+} from './helpers/container.js';
 import { makeImage, toolbox } from './helpers/images.js';
 import { program, Running } from './helpers/programs.js';
 import { childrenNamed } from './helpers/residue.js';
@@ -125,6 +133,42 @@ describe('a builder that the user', () => {
     }));
 });
 
+describe('a builder that is not needed after all', () => {
+  it.each(['before it runs', 'while it waits for its specification', 'while it waits for the image'])(
+    'is ended and reaped: %s',
+    async (moment) => {
+      mkdirSync(join(scratch, 'workspace'), { recursive: true });
+      const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
+      const started = builder.start();
+      if (moment !== 'before it runs') await started;
+      if (moment === 'while it waits for the image')
+        await builder.begin(specificationOf({}, join(scratch, 'workspace')));
+      builder.end();
+      await started;
+      await expect.poll(() => childrenNamed('berth-builder')).toEqual([]);
+    },
+  );
+});
+
+describe('an image that comes after the builder has failed', () => {
+  it('does not hide why', async () => {
+    const mount = await mountFile(image);
+    mkdirSync(join(scratch, 'workspace'), { recursive: true });
+    const mounts = [{ source: join(scratch, 'absent'), destination: '/data' }];
+    const specification = specificationOf({ mounts }, join(scratch, 'workspace'));
+    const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
+    await builder.start();
+    await builder.begin(specification);
+    const pid = await builderPid();
+    await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /);
+    await expect(builder.finish(specification, mount, 10_000, () => undefined)).rejects.toMatchObject({
+      code: 'BERTH_MOUNT_SOURCE',
+    });
+    builder.end();
+    native.close(mount);
+  });
+});
+
 describe('a caller that has ended', () => {
   it('fails the build with a reason', async () => {
     const gone = await Caller.connect(scratch);
@@ -147,7 +191,7 @@ describe('what takes over the namespaces', () => {
       throw new Error('no room for a pin');
     };
     const specification = specificationOf({}, join(scratch, 'workspace'));
-    await expect(build(specification, mount, caller.pidfd, 10_000, keep, testedBuilder)).rejects.toMatchObject({
+    await expect(buildOnce(specification, mount, caller, keep)).rejects.toMatchObject({
       code: 'BERTH_BUILD_FAILED',
       why: 'no room for a pin',
     });
@@ -161,9 +205,7 @@ describe('a builder without its berthd', () => {
     ['in the middle of it', Buffer.from([0, 0, 1])],
     ['after half of what was announced', Buffer.from([0, 0, 0, 9, 8, 1])],
   ])('ends by itself: %s', async (_, bytes) => {
-    const mount = await mountFile(image);
-    const { pidfd, socket } = native.spawnBuilder(testedBuilder, mount, caller.pidfd);
-    native.close(mount);
+    const { pidfd, socket } = await native.spawnBuilder(testedBuilder, caller.pidfd);
     if (bytes.length > 0) native.sendDescriptors(socket, bytes, []);
     native.close(socket);
     await expect.poll(() => native.reap(pidfd), { interval: 5 }).toBe(true);
@@ -171,9 +213,7 @@ describe('a builder without its berthd', () => {
   });
 
   it('ends by itself while it waits for its id maps', async () => {
-    const mount = await mountFile(image);
-    const { pid, pidfd, socket } = native.spawnBuilder(testedBuilder, mount, caller.pidfd);
-    native.close(mount);
+    const { pid, pidfd, socket } = await native.spawnBuilder(testedBuilder, caller.pidfd);
     const { message } = specificationOf({}, join(scratch, 'workspace'));
     native.sendDescriptors(socket, frame(v1.BuildSpec.encode(message).finish()), []);
     await expect
@@ -188,9 +228,7 @@ describe('a builder without its berthd', () => {
     ['a frame longer than any specification', Buffer.from([0x7f, 0xff, 0xff, 0xff])],
     ['bytes that are no specification', frame(Buffer.alloc(64, 0xff))],
   ])('refuses %s', async (_, bytes) => {
-    const mount = await mountFile(image);
-    const { pidfd, socket } = native.spawnBuilder(testedBuilder, mount, caller.pidfd);
-    native.close(mount);
+    const { pidfd, socket } = await native.spawnBuilder(testedBuilder, caller.pidfd);
     native.sendDescriptors(socket, bytes, []);
     await expect.poll(() => native.reap(pidfd), { interval: 5 }).toBe(true);
     const event = v1.BuildEvent.decode(readFileSync(socket).subarray(4));

@@ -90,8 +90,7 @@ async function stateOfStore(): Promise<'none' | 'whole'> {
   expect(readdirSync(join(path, 'tmp'))).toEqual([]);
   const [record] = await store.list(0);
   if (!record) return 'none';
-  const image = await store.openImage(record);
-  await image.close();
+  closeSync(await store.openImage(record));
   expect(`sha256:${sha256sum(imageFile(record.digest))}`).toBe(record.digest);
   expect(await store.resolve(record.digest, 1000)).toEqual(record);
   return 'whole';

@@ -3,7 +3,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { builderExecutable, native } from '../../../src/native/index.js';
-import { build, type Identity, type Namespaces, type Specification } from '../../../src/container/index.js';
+import { ContainerBuilder, type Identity, type Namespaces, type Specification } from '../../../src/container/index.js';
 import { identityMap, type SubordinateRange } from '../../../src/container/idmap.js';
 import type { v1 } from '../../../src/protocol/index.js';
 import type { Caller } from './caller.js';
@@ -118,6 +118,23 @@ export async function mountFile(path: string): Promise<number> {
   }
 }
 
+/** Has the tested builder build, from its start to its end. `timeout` is in milliseconds. */
+export async function buildOnce(
+  specification: Specification,
+  mount: number,
+  caller: Caller,
+  keep: (namespaces: Namespaces) => void,
+  timeout = 10_000,
+): Promise<void> {
+  const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
+  try {
+    await builder.start();
+    await builder.finish(specification, mount, timeout, keep);
+  } finally {
+    builder.end();
+  }
+}
+
 /** Builds a container of an image file, as a launch does. */
 export async function construct(
   scratch: string,
@@ -134,7 +151,7 @@ export async function construct(
     const keep = (namespaces: Namespaces): void => {
       kept = namespaces;
     };
-    await build(specification, mount, caller.pidfd, wish.timeout ?? 10_000, keep, testedBuilder);
+    await buildOnce(specification, mount, caller, keep, wish.timeout);
     if (!kept) throw new Error('the build ended without namespaces');
     return new TestContainer(specification, kept);
   } finally {
