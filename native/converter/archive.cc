@@ -1,195 +1,256 @@
 #include "archive.h"
 
-#include <archive.h>
-#include <archive_entry.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <new>
+#include <utility>
+
+#include "metadata.h"
 
 namespace berth::converter {
 namespace {
 
-constexpr std::string_view kWhiteout = ".wh.";
-constexpr std::string_view kOpaque = ".wh..wh..opq";
+// As many as Go's archive/tar takes; GNU and pax headers are names and attributes.
+constexpr int64_t kMostExtension = 1 << 20;
+// Of a sparse file; 64 MiB of memory.
+constexpr size_t kMostExtents = size_t{1} << 22U;
 
-// What the kernel allows (include/uapi/linux/limits.h).
-constexpr size_t kMostXattrName = 255;
-constexpr size_t kMostXattrValue = 65536;
-
-bool starts_with(std::string_view text, std::string_view prefix) {
-    return text.substr(0, prefix.size()) == prefix;
+[[noreturn]] void fail_truncated() {
+    fail(Kind::kArchive, "the archive is cut short");
 }
 
-/// Extended attributes that an image keeps. Those of overlay would steer the overlay that the image is the
-/// lower layer of; of the others squashfs stores only user, trusted and security, and labels of another
-/// system mean nothing here.
-bool is_kept(std::string_view name) {
-    return name == "security.capability" ||
-           (starts_with(name, "user.") && !starts_with(name, "user.overlay."));
+void add_extent(std::vector<Extent>& extents, uint64_t offset, uint64_t size) {
+    if (extents.size() >= kMostExtents) throw BadHeader{"it is a sparse file of too many parts"};
+    extents.push_back({offset, size});
 }
 
-std::pair<std::string_view, std::string_view> split(std::string_view path) {
-    const size_t slash = path.rfind('/');
-    if (slash == std::string_view::npos) return {"", path};
-    return {path.substr(0, slash), path.substr(slash + 1)};
+uint64_t field_number(const char* block, size_t at) {
+    const int64_t number = parse_number({block + at, 12});
+    if (number < 0) throw BadHeader{"its list of parts is damaged"};
+    return static_cast<uint64_t>(number);
 }
 
 }  // namespace
 
-TarReader::TarReader(Blob& blob) : blob_(blob), archive_(archive_read_new(), archive_read_free) {
-    if (!archive_) throw std::bad_alloc();
-    archive_read_support_format_tar(archive_.get());
-    // Names are bytes: without this, they would be converted from what a header says to the locale's
-    // character set.
-    archive_read_set_option(archive_.get(), "tar", "hdrcharset", "BINARY");
-    const auto on_read = [](archive*, void* data, const void** bytes) -> la_ssize_t {
-        auto* self = static_cast<TarReader*>(data);
-        // Exceptions must not pass through libarchive.
-        try {
-            return static_cast<la_ssize_t>(self->blob_.next(*bytes));
-        } catch (const Fault& fault) {
-            self->fault_ = fault;
-            return -1;
-        }
-    };
-    check(archive_read_open(archive_.get(), this, nullptr, on_read, nullptr), nullptr);
+/// At most that many of the next bytes, at least one; none at the end of the archive.
+std::string_view TarReader::some(uint64_t most) {
+    if (piece_.empty()) {
+        const void* bytes = nullptr;
+        const size_t size = blob_.next(bytes);
+        piece_ = {static_cast<const char*>(bytes), size};
+    }
+    const std::string_view taken =
+        piece_.substr(0, static_cast<size_t>(std::min<uint64_t>(most, piece_.size())));
+    piece_.remove_prefix(taken.size());
+    return taken;
 }
 
-TarReader::~TarReader() = default;
-
-void TarReader::check(int code, const TarEntry* entry) {
-    if (fault_) throw Fault(*fault_);
-    if (code == ARCHIVE_OK || code == ARCHIVE_EOF) return;
-    const char* words = archive_error_string(archive_.get());
-    const std::string why = printable(words != nullptr ? words : "damaged");
-    if (archive_errno(archive_.get()) == ENOMEM)
-        fail(Kind::kLimit, "out of memory while reading the archive", ENOMEM);
-    if (entry != nullptr) fail_entry(*entry, why);
-    fail(Kind::kArchive, "this is no tar archive, or a damaged one: " + why);
+void TarReader::read(char* target, size_t count) {
+    while (count > 0) {
+        const std::string_view bytes = some(count);
+        if (bytes.empty()) fail_truncated();
+        memcpy(target, bytes.data(), bytes.size());
+        target += bytes.size();
+        count -= bytes.size();
+    }
 }
 
-void TarReader::fail_entry(const TarEntry& entry, std::string_view why) const {
-    fail(Kind::kArchive, "entry " + quoted(entry.name) + " of the archive: " + std::string(why));
+/// A header's content, without its padding.
+std::string TarReader::read_text(uint64_t count) {
+    std::string text(count, '\0');
+    read(text.data(), text.size());
+    char padding[kTarBlock];
+    read(padding, (kTarBlock - count % kTarBlock) % kTarBlock);
+    return text;
 }
 
-bool TarReader::next(TarEntry& entry) {
-    archive_entry* from = nullptr;
-    const int code = archive_read_next_header(archive_.get(), &from);
-    if (code == ARCHIVE_EOF && !fault_) return false;
-    if (code == ARCHIVE_WARN && from != nullptr && archive_entry_pathname(from) != nullptr)
-        entry.name = archive_entry_pathname(from);
-    check(code, code == ARCHIVE_WARN ? &entry : nullptr);
-    entry.xattrs.clear();
-    entry.entry.target.clear();
-    entry.size = 0;
-    read_path(from, entry);
-    read_type(from, entry);
-    read_metadata(from, entry);
-    read_xattrs(from, entry);
+/// The next block into block_. False where the archive ends before it, if it may.
+bool TarReader::read_block(bool may_end) {
+    const std::string_view start = some(kTarBlock);
+    if (start.empty()) {
+        if (may_end) return false;
+        fail_truncated();
+    }
+    memcpy(block_, start.data(), start.size());
+    read(block_ + start.size(), kTarBlock - start.size());
     return true;
 }
 
-void TarReader::read_path(archive_entry* from, TarEntry& to) const {
-    const char* name = archive_entry_pathname(from);
-    if (name == nullptr) fail(Kind::kArchive, "an entry of the archive has no name");
-    to.name = name;
-    to.entry.path = clean(name);
-    if (!is_clean(to.entry.path))
-        fail_entry(to, "its name is too long: a path may have 4095 bytes, and 255 between two slashes");
+void TarReader::skip_rest() {
+    for (uint64_t count = left_ + padding_; count > 0;) {
+        const std::string_view skipped = some(count);
+        if (skipped.empty()) fail_truncated();
+        count -= skipped.size();
+    }
+    left_ = padding_ = 0;
 }
 
-void TarReader::read_type(archive_entry* from, TarEntry& to) const {
-    Entry& entry = to.entry;
-    const auto [directory, name] = split(entry.path);
-    if (name == kOpaque) {
-        entry.type = Type::kOpaque;
-        entry.path = std::string(directory);
-        return;
+bool TarReader::next(TarEntry& entry) {
+    skip_rest();
+    const std::string previous = std::exchange(entry.name, {});
+    try {
+        return read_headers(entry);
+    } catch (const BadHeader& bad) {
+        if (entry.name.empty() && started_)
+            fail(Kind::kArchive, "the archive is damaged after entry " + quoted(previous) + ": " + bad.why);
+        if (entry.name.empty()) fail(Kind::kArchive, "this is no tar archive, or a damaged one: " + bad.why);
+        fail(Kind::kArchive, "entry " + quoted(entry.name) + " of the archive: " + bad.why);
     }
-    if (starts_with(name, kWhiteout)) {
-        const std::string gone(name.substr(kWhiteout.size()));
-        if (gone.empty() || gone == "." || gone == "..") fail_entry(to, "it is a whiteout of nothing");
-        entry.type = Type::kWhiteout;
-        entry.path = directory.empty() ? gone : std::string(directory) + "/" + gone;
-        return;
-    }
-    if (const char* link = archive_entry_hardlink(from); link != nullptr) {
-        entry.type = Type::kHardLink;
-        entry.target = clean(link);
-        if (!is_clean(entry.target)) fail_entry(to, "the name that it links to is too long");
-        return;
-    }
-    switch (archive_entry_filetype(from)) {
-        case AE_IFREG: {
-            entry.type = Type::kFile;
-            const int64_t size = archive_entry_size(from);
-            if (size < 0) fail_entry(to, "its size is negative");
-            to.size = static_cast<uint64_t>(size);
-            return;
+}
+
+/// An entry's header and the ones before it that belong to it.
+bool TarReader::read_headers(TarEntry& entry) {
+    PaxHeader pax;
+    std::optional<std::string> long_name;
+    std::optional<std::string> long_link;
+    for (bool first = true;; first = false) {
+        if (!read_block(first)) {
+            // An empty archive has blocks of zeros.
+            if (!started_) fail(Kind::kArchive, "the archive is empty: it has no bytes");
+            return false;
         }
-        case AE_IFLNK: {
-            entry.type = Type::kSymlink;
-            const char* target = archive_entry_symlink(from);
-            entry.target = target != nullptr ? target : "";
-            if (entry.target.empty()) fail_entry(to, "it is a symbolic link to nothing");
-            if (entry.target.size() > kMostPath) fail_entry(to, "what it links to has more than 4095 bytes");
-            return;
+        if (is_end({block_, kTarBlock})) {
+            if (!first) throw BadHeader{"it ends after a header that another should follow"};
+            if (read_block(true) && !is_end({block_, kTarBlock}))
+                throw BadHeader{"it goes on after a block of zeros, which should be its end"};
+            return false;
         }
-        case AE_IFDIR:
-            entry.type = Type::kDirectory;
-            return;
-        case AE_IFIFO:
-            entry.type = Type::kFifo;
-            return;
-        case AE_IFCHR:
-        case AE_IFBLK:
-            entry.type = Type::kDevice;
-            return;
-        default:
-            fail_entry(to, "its type is unknown");
+        TarHeader header = parse_header({block_, kTarBlock});
+        const bool extends = strchr("xgXLK", header.type) != nullptr && header.type != '\0';
+        if (extends && (header.size < 0 || header.size > kMostExtension))
+            throw BadHeader{"a header is larger than 1 MiB"};
+        const auto size = static_cast<uint64_t>(header.size);
+        switch (extends ? header.type : '\0') {
+            case 'x':
+            // As the tar of Solaris wrote them.
+            case 'X':
+                pax = parse_pax(read_text(size));
+                continue;
+            // Global headers are comments, of `git archive` for one.
+            case 'g':
+                read_text(size);
+                continue;
+            case 'L':
+                long_name = read_text(size).c_str();
+                continue;
+            case 'K':
+                long_link = read_text(size).c_str();
+                continue;
+            default:
+                break;
+        }
+        header.name = long_name.value_or(pax.sparse_name.value_or(pax.path.value_or(header.name)));
+        header.link = long_link.value_or(pax.link.value_or(header.link));
+        header.size = pax.size.value_or(header.size);
+        header.uid = pax.uid.value_or(header.uid);
+        header.gid = pax.gid.value_or(header.gid);
+        header.mtime = pax.mtime.value_or(header.mtime);
+        entry.name = header.name;
+        started_ = true;
+        interpret(header, pax, entry);
+        read_extents(header, pax, entry);
+        return true;
     }
 }
 
-void TarReader::read_metadata(archive_entry* from, TarEntry& to) const {
-    const int64_t uid = archive_entry_uid(from);
-    const int64_t gid = archive_entry_gid(from);
-    // The highest number means "no change" to chown(2), so nobody has it.
-    if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
-        fail_entry(to,
-                   "its owner " + std::to_string(uid) + ":" + std::to_string(gid) + " is no user and group");
-    to.entry.uid = static_cast<uint32_t>(uid);
-    to.entry.gid = static_cast<uint32_t>(gid);
-    to.entry.mode = static_cast<uint32_t>(archive_entry_perm(from)) & 07777U;
-    to.entry.mtime = static_cast<uint32_t>(std::clamp<int64_t>(archive_entry_mtime(from), 0, UINT32_MAX));
+/// Where the entry's data is, and where it belongs.
+void TarReader::read_extents(const TarHeader& header, const PaxHeader& pax, TarEntry& entry) {
+    extents_.clear();
+    extent_ = 0;
+    in_extent_ = 0;
+    entry.size = 0;
+    // Links, devices, directories and FIFOs have no data, whatever their size says.
+    if (strchr("123456", header.type) != nullptr && header.type != '\0') return;
+    if (header.size < 0) throw BadHeader{"its size is negative"};
+    left_ = static_cast<uint64_t>(header.size);
+    padding_ = (kTarBlock - left_ % kTarBlock) % kTarBlock;
+    if (entry.entry.type != Type::kFile) return;
+    entry.size = left_;
+    if (header.type == 'S') {
+        read_gnu_map(entry);
+    } else if (pax.sparse_major == 1 && pax.sparse_minor == 0) {
+        entry.size = static_cast<uint64_t>(pax.sparse_size.value_or(header.size));
+        read_map_before_data();
+    } else if (pax.has_sparse_map) {
+        entry.size = static_cast<uint64_t>(pax.sparse_size.value_or(header.size));
+        extents_ = pax.sparse_map;
+    } else if (left_ > 0) {
+        extents_ = {{0, left_}};
+    }
+    check_extents(entry);
 }
 
-void TarReader::read_xattrs(archive_entry* from, TarEntry& to) const {
-    // The kernel has none of these on other kinds of files.
-    if (to.entry.type != Type::kFile && to.entry.type != Type::kDirectory) return;
-    const char* name = nullptr;
-    const void* value = nullptr;
-    size_t size = 0;
-    archive_entry_xattr_reset(from);
-    while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
-        if (name == nullptr || !is_kept(name)) continue;
-        if (strlen(name) > kMostXattrName || size > kMostXattrValue)
-            fail_entry(to, "its extended attribute " + quoted(name) + " is larger than Linux allows");
-        to.xattrs.push_back({name, std::string(static_cast<const char*>(value), size)});
+/// GNU tar's own form: four parts in the header, 21 in each block after it.
+void TarReader::read_gnu_map(TarEntry& entry) {
+    constexpr size_t kEntrySize = 24;
+    entry.size = field_number(block_, 483);
+    size_t at = 386;
+    size_t count = 4;
+    for (;;) {
+        const bool more = block_[at + count * kEntrySize] != 0;
+        for (; count > 0; --count, at += kEntrySize) {
+            // The list ends at the first one that is empty.
+            if (block_[at] == 0) break;
+            add_extent(extents_, field_number(block_, at), field_number(block_, at + 12));
+        }
+        if (!more) return;
+        read_block(false);
+        at = 0;
+        count = 21;
     }
+}
+
+/// Version 1.0 of pax: decimal numbers, each on a line, in blocks before the data and counted as data.
+void TarReader::read_map_before_data() {
+    uint64_t taken = 0;
+    size_t at = kTarBlock;
+    const auto number = [&]() -> uint64_t {
+        std::string digits;
+        for (;;) {
+            if (at == kTarBlock) {
+                if (left_ - taken < kTarBlock) throw BadHeader{"its list of parts is damaged"};
+                read_block(false);
+                taken += kTarBlock;
+                at = 0;
+            }
+            const char c = block_[at++];
+            if (c == '\n') return static_cast<uint64_t>(parse_decimal(digits));
+            if (digits.size() > 20) throw BadHeader{"its list of parts is damaged"};
+            digits += c;
+        }
+    };
+    for (uint64_t count = number(); count > 0; --count) {
+        const uint64_t offset = number();
+        add_extent(extents_, offset, number());
+    }
+    left_ -= taken;
+}
+
+void TarReader::check_extents(const TarEntry& entry) const {
+    uint64_t end = 0;
+    uint64_t bytes = 0;
+    for (const Extent& extent : extents_) {
+        if (extent.offset < end || extent.offset > entry.size || extent.size > entry.size - extent.offset)
+            throw BadHeader{"its parts overlap, or lie beyond its end"};
+        end = extent.offset + extent.size;
+        bytes += extent.size;
+    }
+    if (bytes != left_) throw BadHeader{"its parts do not have the size of its data"};
 }
 
 std::optional<TarReader::Data> TarReader::next_data(const TarEntry& entry) {
-    Data data;
-    int64_t offset = 0;
-    const int code = archive_read_data_block(archive_.get(), &data.bytes, &data.size, &offset);
-    check(code, &entry);
-    if (code == ARCHIVE_EOF) return {};
-    if (offset < 0 || static_cast<uint64_t>(offset) > entry.size ||
-        data.size > entry.size - static_cast<uint64_t>(offset))
-        fail_entry(entry, "it has data beyond its end");
-    data.offset = static_cast<uint64_t>(offset);
+    while (extent_ < extents_.size() && in_extent_ == extents_[extent_].size) {
+        ++extent_;
+        in_extent_ = 0;
+    }
+    if (extent_ == extents_.size()) return {};
+    const Extent& extent = extents_[extent_];
+    const std::string_view bytes = some(extent.size - in_extent_);
+    if (bytes.empty())
+        fail(Kind::kArchive,
+             "entry " + quoted(entry.name) + " of the archive: the archive is cut short in its data");
+    const Data data{bytes.data(), bytes.size(), extent.offset + in_extent_};
+    in_extent_ += bytes.size();
+    left_ -= bytes.size();
     return data;
 }
 

@@ -227,69 +227,93 @@ class ImageWriter {
     }
 
     int write_inode(const sqfs_inode_generic_t& made, Placed& placed) {
+        placed.reference = position();
+        return sqfs_meta_writer_write_inode(inodes_.get(), &made);
+    }
+
+    /// Where the next inode will be, as references to it say.
+    uint64_t position() const {
         uint64_t block = 0;
         uint32_t offset = 0;
         sqfs_meta_writer_get_position(inodes_.get(), &block, &offset);
-        placed.reference = block << 16U | offset;
-        return sqfs_meta_writer_write_inode(inodes_.get(), &made);
+        return block << 16U | offset;
     }
 
     /// Anything but a directory.
     void write_plain(const Inode& inode, Placed& placed) {
-        size_t extra = 0;
-        const bool file = S_ISREG(inode.mode) && inode.content != kNone;
-        const Layer* layer = file ? parts_[inode.layer].layer : nullptr;
-        const Content* content = file ? &layer->contents[inode.content] : nullptr;
         const char* target = S_ISLNK(inode.mode) ? tree_.target(inode) : nullptr;
-        if (target != nullptr) extra = strlen(target);
-        if (content != nullptr) extra = layer->block_count(*content) * sizeof(uint32_t);
+        const size_t extra = target != nullptr ? strlen(target) : 0;
         buffer_.assign((sizeof(sqfs_inode_generic_t) + extra + sizeof(uint64_t)) / sizeof(uint64_t), 0);
         auto& made = *reinterpret_cast<sqfs_inode_generic_t*>(buffer_.data());
         made.payload_bytes_used = made.payload_bytes_available = static_cast<uint32_t>(extra);
         fill(made, inode, placed);
+        if (S_ISREG(inode.mode)) {
+            write_file(made, inode, placed);
+            return;
+        }
         if (target != nullptr) {
             made.base.type = SQFS_INODE_EXT_SLINK;
             made.data.slink_ext = {placed.names, static_cast<uint32_t>(extra), xattr_index(inode)};
             memcpy(made.extra, target, extra);
-        } else if (S_ISREG(inode.mode)) {
-            fill_file(made, inode, placed, content);
         } else {
             made.base.type = SQFS_INODE_EXT_FIFO;
             made.data.ipc_ext = {placed.names, xattr_index(inode)};
         }
-        // The short form, where it holds all of it.
-        check(sqfs_inode_make_basic(&made), "writing an inode");
+        make_short(made);
         check(write_inode(made, placed), "writing an inode");
     }
 
-    void fill_file(sqfs_inode_generic_t& made, const Inode& inode, const Placed& placed,
-                   const Content* content) {
+    /// Gives an inode its short form, where that holds all of it.
+    void make_short(sqfs_inode_generic_t& made) const {
+        check(sqfs_inode_make_basic(&made), "writing an inode");
+    }
+
+    /// By hand, because libsquashfs puts a file's list of blocks on the stack, where those of a large sparse
+    /// file have no room.
+    void write_file(sqfs_inode_generic_t& made, const Inode& inode, Placed& placed) {
+        static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "inodes are written as they are in memory");
         made.base.type = SQFS_INODE_EXT_FILE;
         sqfs_inode_file_ext_t& file = made.data.file_ext;
         file.nlink = placed.names;
         file.xattr_idx = xattr_index(inode);
         file.fragment_idx = file.fragment_offset = kNone;
-        if (content == nullptr) return;
-        const Part& part = parts_[inode.layer];
-        file.file_size = content->size;
-        counts_.bytes += content->size;
-        if (content->fragment != kNone) {
-            file.fragment_idx = part.fragments[content->fragment];
-            file.fragment_offset = content->offset;
+        const Part* part = inode.content == kNone ? nullptr : &parts_[inode.layer];
+        const Content* content = part == nullptr ? nullptr : &part->layer->contents[inode.content];
+        const uint64_t count = content == nullptr ? 0 : part->layer->block_count(*content);
+        if (content != nullptr) fill_file(file, *part, *content);
+        make_short(made);
+
+        placed.reference = position();
+        // The type says what it is.
+        made.base.mode &= 07777U;
+        append(&made.base, sizeof made.base);
+        if (made.base.type == SQFS_INODE_EXT_FILE)
+            append(&file, sizeof file);
+        else
+            append(&made.data.file, sizeof made.data.file);
+        if (count > 0) append(part->layer->blocks.data() + content->first_block, count * sizeof(uint32_t));
+    }
+
+    void append(const void* bytes, size_t count) {
+        check(sqfs_meta_writer_append(inodes_.get(), bytes, count), "writing an inode");
+    }
+
+    void fill_file(sqfs_inode_file_ext_t& file, const Part& part, const Content& content) {
+        file.file_size = content.size;
+        counts_.bytes += content.size;
+        if (content.fragment != kNone) {
+            file.fragment_idx = part.fragments[content.fragment];
+            file.fragment_offset = content.offset;
             return;
         }
-        const uint64_t count = part.layer->block_count(*content);
-        const uint32_t* sizes = part.layer->blocks.data() + content->first_block;
         bool stored = false;
-        for (uint64_t i = 0; i < count; ++i) {
-            made.extra[i] = sizes[i];
-            const uint64_t length = std::min<uint64_t>(block_size_, content->size - i * block_size_);
-            if (sizes[i] == 0)
-                file.sparse += length;
-            else
+        for (uint64_t i = 0; i < part.layer->block_count(content); ++i) {
+            if (part.layer->blocks[content.first_block + i] != 0)
                 stored = true;
+            else
+                file.sparse += std::min<uint64_t>(block_size_, content.size - i * block_size_);
         }
-        if (stored) file.blocks_start = part.moved(content->start);
+        if (stored) file.blocks_start = part.moved(content.start);
     }
 
     void write_fragments(sqfs_super_t& super) {
