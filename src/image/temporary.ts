@@ -40,13 +40,18 @@ export async function makeTemporary(parent: string, owner: Owner): Promise<strin
 export async function removeStale(parent: string, self: Owner): Promise<number> {
   let removed = 0;
   for (const entry of await readdir(parent)) {
-    const owner = parse(entry);
-    if (owner?.host !== self.host) continue;
-    if (owner.boot === self.boot && (await startTime(owner.pid)) === owner.start) continue;
+    if (!(await isStale(entry, self))) continue;
     await rm(join(parent, entry), { recursive: true, force: true });
     removed++;
   }
   return removed;
+}
+
+/** Is this the name of what a process of this host that is gone has left? */
+export async function isStale(entry: string, self: Owner): Promise<boolean> {
+  const owner = parse(entry);
+  if (owner?.host !== self.host) return false;
+  return owner.boot !== self.boot || (await startTime(owner.pid)) !== owner.start;
 }
 
 function parse(entry: string): Owner | undefined {
