@@ -1,9 +1,13 @@
 /** npm run bench: side by side on one machine, what Berth costs and what others cost. */
 import { UsageError } from './arguments.js';
 import type { Bench } from './bench.js';
+import { imagesBench } from './images/bench.js';
 import { launchBench } from './launch/bench.js';
 
-const benches: ReadonlyMap<string, Bench> = new Map([['launch', launchBench]]);
+const benches: ReadonlyMap<string, Bench> = new Map([
+  ['launch', launchBench],
+  ['images', imagesBench],
+]);
 
 function usage(): string {
   const list = [...benches].map(([name, { subject }]) => `  ${name.padEnd(8)}${subject}\n`);
