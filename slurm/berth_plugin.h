@@ -45,6 +45,9 @@ int options_configure(int argc, char** argv);
 int options_register(spank_t spank);
 /* Tells a user of srun what they would wonder about later. */
 void options_warn(void);
+/* In slurmstepd: with --export, Slurm 22.05 keeps sbatch's options from the batch step, which must not run on
+ * the host for that. */
+void options_recover(spank_t spank);
 /* Prolog and epilog know options only by asking. True when an image was asked for. */
 bool options_query(spank_t spank);
 /* What is wrong with a text as the value of --image, or NULL. */

@@ -12,6 +12,13 @@
 struct plugin plugin = {
     .socket = BERTH_SOCKET, .command = BERTH_COMMAND, .pull = true, .wait_ms = 5000, .timeout_ms = 120000};
 
+/* Where the job's environment has an sbatch's options, whatever its --export says (plugstack.c, Slurm 22.05
+ * to 25.11). */
+static const char* const options_of_job[] = {
+    "SLURM_SPANK__SLURM_SPANK_OPTION_berth_image",
+    "SLURM_SPANK__SLURM_SPANK_OPTION_berth_container_image",
+};
+
 static int set_image(int value, const char* argument, int remote);
 
 static struct spank_option image_option = {
@@ -56,6 +63,18 @@ static int set_image(int value, const char* argument, int remote) {
     snprintf(plugin.image, sizeof plugin.image, "%s",
              strcmp(argument, BERTH_IMAGE_NONE) == 0 ? "" : argument);
     return 0;
+}
+
+void options_recover(spank_t spank) {
+    uint32_t step = 0;
+    const bool batch =
+        spank_get_item(spank, S_JOB_STEPID, &step) == ESPANK_SUCCESS && step == SLURM_BATCH_SCRIPT;
+    if (!batch || plugin.image[0] != '\0') return;
+    char image[sizeof plugin.image];
+    for (size_t i = 0; i < sizeof options_of_job / sizeof options_of_job[0]; i++) {
+        if (spank_getenv(spank, options_of_job[i], image, sizeof image) == ESPANK_SUCCESS)
+            set_image(0, image, 1);
+    }
 }
 
 int options_register(spank_t spank) {

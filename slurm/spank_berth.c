@@ -27,6 +27,7 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char** argv) {
     (void)argv;
     const spank_context_t context = spank_context();
     if (context == S_CTX_LOCAL) options_warn();
+    if (in_slurmstepd()) options_recover(spank);
     if (in_slurmstepd() && step_is_contained(spank)) step_ask_early(spank);
     if (context != S_CTX_LOCAL && context != S_CTX_ALLOCATOR) return 0;
     return choice_settle() < 0 ? -1 : pin_settle(spank);

@@ -56,6 +56,25 @@ static _Noreturn void give_up(spank_t spank) {
     _exit(1);
 }
 
+/* Says how the pull of an image is going: one rank for all, on all nodes. */
+static void tell_progress(spank_t spank, const char* text) {
+    uint32_t rank = 0;
+    const bool speaks = spank_get_item(spank, S_TASK_GLOBAL_ID, &rank) == ESPANK_SUCCESS && rank == 0;
+    if (speaks && text[0] != '\0') slurm_spank_log("berth: %s", text);
+}
+
+/* The container, as long as berthd takes to get its image: as long as it says that it is at that. */
+static int await_container(spank_t spank, int connection, berth_v1_Reply* reply, bool* timed_out,
+                           struct berth_failure* failure) {
+    do {
+        if (berth_receive(connection, plugin.timeout_ms, reply, &task.namespaces, timed_out, failure) < 0)
+            return -1;
+        if (reply->which_body == berth_v1_Reply_launch_progress_tag)
+            tell_progress(spank, reply->body.launch_progress.text);
+    } while (reply->which_body == berth_v1_Reply_launch_progress_tag);
+    return 0;
+}
+
 /* Asks until `deadline`: a daemon that is killed over a request comes back and is asked again. */
 static int ask(spank_t spank, struct berth_failure* failure) {
     static berth_v1_Reply reply;
@@ -74,8 +93,7 @@ static int ask(spank_t spank, struct berth_failure* failure) {
         if (connection < 0) return -1;
         bool timed_out = false;
         if (berth_send(connection, &request, failure) == 0 &&
-            berth_receive(connection, plugin.timeout_ms, &reply, &task.namespaces, &timed_out, failure) ==
-                0) {
+            await_container(spank, connection, &reply, &timed_out, failure) == 0) {
             task.connection = berth_take(&connection);
             break;
         }

@@ -39,6 +39,20 @@ export const keys = {
         'Who may pull images from registries. What root pulls is for everyone on the site; what a user pulls has its name ' +
         'for that user alone, and is stored once however many pull it.',
     }),
+    pull_at_launch: flag({
+      default: true,
+      description:
+        'Whether a launch may pull an image that the store has not. Images are pulled when a job is submitted, on that ' +
+        'host; this is for jobs from hosts without berthd, and for nodes with a store of their own. berthd then runs `berth ' +
+        "pull` with the user's rights, outside the job's limits. Set it false where nodes are to reach no registry.",
+    }),
+    pull_timeout: integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 3600,
+      description:
+        'How long, in seconds, such a pull may take. The job waits, and says every few seconds how far it is.',
+    }),
     largest_image: integer({
       minimum: 1,
       maximum: 16_384,

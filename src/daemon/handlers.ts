@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { accountOf, occupants, type Container } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
-import type { Launched, Launcher, LaunchOrder } from '../launch/index.js';
+import type { Launched, Launcher, LaunchOrder, Puller } from '../launch/index.js';
 import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -14,12 +14,16 @@ import type { Uses } from './uses.js';
 /** Shortest prefix of a container's id that `berth exec` takes. */
 const SHORTEST_PREFIX = 4;
 
+/** Longest progress that C takes, in bytes: proto/berth.options. */
+const MOST_TOLD = 255;
+
 /** SLURM_PENDING_STEP (slurm.h): what comes before a job's steps, like its prolog. */
 const PENDING_STEP = 0xfffffffd;
 
 /** What berthd consists of, for the handlers. */
 export interface Parts extends ImageParts {
   readonly launcher: Launcher;
+  readonly puller: Puller;
   readonly reconciler: Reconciler;
   readonly uses: Uses;
   readonly log: Logger;
@@ -77,7 +81,7 @@ export class Handlers {
       return;
     }
     const order = await this.#order(request, purpose);
-    const launched = await this.#launchFor(purpose, order, connection);
+    const launched = await this.#launchOrPull(request, order, connection);
     if (!launched) {
       connection.reply({ launch: {} });
       return;
@@ -90,6 +94,28 @@ export class Handlers {
     this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose);
     reconciler.jobSeen(order.jobId);
+  }
+
+  /** An image that the store has not is pulled, and the launch tried once more. The prolog leaves that to the first step. */
+  async #launchOrPull(
+    { purpose, image }: v1.LaunchRequest,
+    order: LaunchOrder,
+    connection: Connection,
+  ): Promise<Launched | undefined> {
+    const { puller } = this.parts;
+    try {
+      return await this.#launchFor(purpose, order, connection);
+    } catch (error) {
+      const missing = error instanceof BerthError && error.code === 'BERTH_IMAGE_UNKNOWN';
+      if (!missing || purpose === v1.Purpose.PURPOSE_PREPARE || !puller.pulls(image)) throw error;
+    }
+    const tell = (text: string): void => {
+      // slurmstepd expects one answer, and soon.
+      if (purpose !== v1.Purpose.PURPOSE_RANK) return;
+      connection.reply({ launchProgress: { text: text.replace(/[^ -~]/g, '?').slice(0, MOST_TOLD) } });
+    };
+    await puller.pull({ ...order, reference: image }, { gone: connection.closed, tell });
+    return this.#launchFor(purpose, order, connection);
   }
 
   #launchFor(purpose: v1.Purpose, order: LaunchOrder, { peer }: Connection): Promise<Launched | undefined> {

@@ -6,7 +6,7 @@ import { loadConfig, type Config } from '../config/index.js';
 import { Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { ImageStore } from '../image/index.js';
-import { Launcher } from '../launch/index.js';
+import { Launcher, Puller } from '../launch/index.js';
 import { native } from '../native/index.js';
 import { version } from '../protocol/index.js';
 import { Handlers } from './handlers.js';
@@ -57,12 +57,24 @@ async function start(config: Config, log: Logger): Promise<() => void> {
   const store = await ImageStore.open(config.store);
   const launcher = new Launcher(config, store, registry, workspace);
   const uses = new Uses(registry, store, log);
+  const puller = new Puller(config, join(runtimeDirectory, 'berthd.sock'));
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);
   const tidier = new Tidier();
   tidier.busy();
   const imports = new ImportSessions();
-  const handlers = new Handlers({ config, launcher, registry, store, imports, reconciler, uses, log, requests });
+  const handlers = new Handlers({
+    config,
+    launcher,
+    puller,
+    registry,
+    store,
+    imports,
+    reconciler,
+    uses,
+    log,
+    requests,
+  });
   // The lock comes first: what is adopted and removed below must belong to no other berthd.
   const server = await serve(
     join(runtimeDirectory, 'berthd.sock'),
