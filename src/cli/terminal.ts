@@ -6,8 +6,10 @@ export interface Terminal {
   readonly print: (text: string) => void;
   /** Remarks and errors. */
   readonly warn: (text: string) => void;
-  /** Shows a line that the next one replaces; does nothing where nobody watches. An empty text removes it. */
+  /** Shows lines that the next ones replace; does nothing where nobody watches. An empty text removes them. */
   readonly progress: (text: string) => void;
+  /** Does somebody watch the progress? */
+  readonly watched: boolean;
   /** Are results shown to somebody, with room for emphasis? */
   readonly bold: (text: string) => string;
   readonly dim: (text: string) => string;
@@ -15,6 +17,8 @@ export interface Terminal {
 
 interface Output extends Writable {
   readonly isTTY?: boolean;
+  /** Its width in characters, where it is a terminal. */
+  readonly columns?: number;
 }
 
 /** Colours and progress only where a terminal is; none with NO_COLOR (no-color.org) or TERM=dumb. */
@@ -27,15 +31,16 @@ export function makeTerminal(
   const colours = stdout.isTTY === true && !dumb && (env['NO_COLOR'] ?? '') === '';
   const watched = stderr.isTTY === true && !dumb;
   const escape = (on: number, off: number) => (text: string) => (colours ? `\x1b[${on}m${text}\x1b[${off}m` : text);
-  let shown = false;
+  let shown = 0;
   const clear = (): string => {
-    const erase = shown ? '\r\x1b[K' : '';
-    shown = false;
+    // From the last line up to the first.
+    const erase = shown === 0 ? '' : `\r\x1b[K${'\x1b[A\x1b[K'.repeat(shown - 1)}`;
+    shown = 0;
     return erase;
   };
   return {
     print: (text) => {
-      if (shown) stderr.write(clear());
+      if (shown > 0) stderr.write(clear());
       stdout.write(`${text}\n`);
     },
     warn: (text) => {
@@ -43,10 +48,14 @@ export function makeTerminal(
     },
     progress: (text) => {
       if (!watched) return;
-      const line = clear() + text;
-      shown = text !== '';
-      if (line !== '') stderr.write(line);
+      // A line that the terminal breaks in two could not be removed as one.
+      const width = (stderr.columns ?? 80) - 1;
+      const lines = text === '' ? [] : text.split('\n').map((line) => line.slice(0, width));
+      const output = clear() + lines.join('\n');
+      shown = lines.length;
+      if (output !== '') stderr.write(output);
     },
+    watched,
     bold: escape(1, 22),
     dim: escape(2, 22),
   };

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { closeSync } from 'node:fs';
 import { BerthError, reasonOf } from '../../errors/index.js';
-import { parseImportName } from '../../image/index.js';
+import { parseImportName } from '../../image/reference.js';
 import type { v1 } from '../../protocol/index.js';
 import { Connection } from '../client.js';
 import { json, type Call, type Command } from '../command.js';

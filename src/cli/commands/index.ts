@@ -4,7 +4,10 @@ import { exec } from './exec.js';
 import { makeHelp } from './help.js';
 import { images } from './images.js';
 import { importCommand } from './import.js';
+import { login } from './login.js';
+import { logout } from './logout.js';
 import { ps } from './ps.js';
+import { pull } from './pull.js';
 import { versionCommand } from './version.js';
 
 /** Every command, in the order of the overview. */
@@ -12,7 +15,10 @@ export const commands: readonly Command[] = [
   ps,
   exec,
   images,
+  pull,
   importCommand,
+  login,
+  logout,
   config,
   versionCommand,
   makeHelp(() => commands),
