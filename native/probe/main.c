@@ -235,7 +235,7 @@ static void end_late_tasks(void) {
 }
 
 int main(void) {
-    for (int fd = PROBE_SOCKET; fd <= PROBE_MOUNT_NAMESPACE; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+    for (int fd = PROBE_SOCKET; fd <= PROBE_NAMESPACE; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
     for (;;) {
         struct pollfd ready[1 + 2 * MOST_TASKS];
         struct task* owners[1 + 2 * MOST_TASKS];

@@ -1,14 +1,14 @@
 /* The probe: berthd's short-lived child for what may hang. Each question is answered by a process of its own,
  * which is killed when it takes too long; berthd itself never waits for a file system, a device or a program.
  *
- * Descriptors: 3 the socket to berthd; 4 and 5 are a user and a mount namespace where `enter` is asked. Takes
- * no arguments and no environment. Ends, with all of its children, when the socket is closed. */
+ * Descriptors: 3 the socket to berthd; 4 a mount namespace where `enter` is asked. Takes no arguments and no
+ * environment. Ends, with all of its children, when the socket is closed. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PROBE_SOCKET = 3, PROBE_USER_NAMESPACE = 4, PROBE_MOUNT_NAMESPACE = 5 };
+enum { PROBE_SOCKET = 3, PROBE_NAMESPACE = 4 };
 
 /* The words of a question: what is asked, and about what. Ends with NULL. */
 typedef char* const* probe_words;
@@ -29,6 +29,7 @@ int probe_enter(probe_words arguments);
 int probe_stat(const char* path);
 int probe_write(const char* directory);
 int probe_cat(probe_words arguments);
+int probe_list(const char* pattern);
 int probe_slice(const char* path, const char* offset, const char* length);
 
 /* Prints the failure of a system call; 1. */

@@ -115,6 +115,21 @@ int probe_cat(probe_words arguments) {
     return 0;
 }
 
+/* PATTERN: PATH, NUL, SIZE, NUL, SECONDS SINCE IT WAS CHANGED, NUL for each file that matches, sorted. */
+int probe_list(const char* pattern) {
+    glob_t found = {0};
+    const int result = glob(pattern, 0, NULL, &found);
+    if (result != 0 && result != GLOB_NOMATCH) return probe_failed("glob", pattern);
+    const time_t now = time(NULL);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        struct stat file;
+        if (lstat(found.gl_pathv[i], &file) < 0) continue;
+        printf("%s%c%" PRIu64 "%c%" PRId64 "%c", found.gl_pathv[i], '\0', (uint64_t)file.st_size, '\0',
+               (int64_t)(now - file.st_mtim.tv_sec), '\0');
+    }
+    return 0;
+}
+
 /* LENGTH bytes from OFFSET on, or fewer at the end. */
 int probe_slice(const char* path, const char* offset, const char* length) {
     static char chunk[64 * 1024];

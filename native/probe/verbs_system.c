@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/loop.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/timex.h>
 #include <unistd.h>
 
@@ -108,18 +110,23 @@ int probe_run(probe_words arguments) {
     return 127;
 }
 
-/* UID GID PROGRAM: a program in the container whose namespaces this probe was given, as a rank of this user.
- * With equal descriptors there is no user namespace, and only root may join the other. */
+/* UID GID PROGRAM: a program in the container whose mount namespace this probe was given, as a rank of this
+ * user. A container without a user namespace of its own is owned by ours, and only root may join it. */
 int probe_enter(probe_words arguments) {
     if (arguments[0] == NULL || arguments[1] == NULL || arguments[2] == NULL) return 2;
     const uid_t uid = (uid_t)strtoul(arguments[0], NULL, 10);
     const gid_t gid = (gid_t)strtoul(arguments[1], NULL, 10);
-    const bool user_namespace = arguments[3] != NULL;
-    struct berth_descriptors namespaces = {.fd = {PROBE_USER_NAMESPACE, PROBE_MOUNT_NAMESPACE}, .count = 2};
-    if (!user_namespace) namespaces = (struct berth_descriptors){.fd = {PROBE_MOUNT_NAMESPACE}, .count = 1};
+    const int owner = ioctl(PROBE_NAMESPACE, NS_GET_USERNS);
+    struct stat owners;
+    struct stat ours;
+    if (owner < 0 || fstat(owner, &owners) < 0 || stat("/proc/self/ns/user", &ours) < 0)
+        return probe_failed("ioctl NS_GET_USERNS", "the container");
+    const bool user_namespace = owners.st_ino != ours.st_ino;
+    const struct berth_descriptors both = {.fd = {owner, PROBE_NAMESPACE}, .count = 2};
+    const struct berth_descriptors one = {.fd = {PROBE_NAMESPACE}, .count = 1};
     struct berth_failure failure;
     if (user_namespace && become(uid, gid) < 0) return probe_failed("setresuid", arguments[0]);
-    if (berth_enter(&namespaces, &failure) < 0 || berth_drop_bounding_set(&failure) < 0) {
+    if (berth_enter(user_namespace ? &both : &one, &failure) < 0 || berth_drop_bounding_set(&failure) < 0) {
         printf("%s\n", failure.why);
         return 3;
     }
@@ -128,7 +135,6 @@ int probe_enter(probe_words arguments) {
         printf("%s\n", failure.why);
         return 3;
     }
-    give_descriptors();
     char* const program[] = {arguments[2], NULL};
     char* const environment[] = {NULL};
     execve(program[0], program, environment);
@@ -147,6 +153,7 @@ int probe_answer(probe_words words) {
     if (strcmp(verb, "cat") == 0) return probe_cat(arguments);
     if (arguments[0] == NULL) return 2;
     if (strcmp(verb, "stat") == 0) return probe_stat(arguments[0]);
+    if (strcmp(verb, "list") == 0) return probe_list(arguments[0]);
     if (strcmp(verb, "write") == 0) return probe_write(arguments[0]);
     if (strcmp(verb, "slice") == 0 && arguments[1] != NULL && arguments[2] != NULL)
         return probe_slice(arguments[0], arguments[1], arguments[2]);

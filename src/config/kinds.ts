@@ -91,6 +91,26 @@ export function absolutePath(row: Row<string> & { readonly orEmpty?: boolean }):
   };
 }
 
+/** A list of texts that match `each`. */
+export function list(
+  row: Row<readonly string[]> & { readonly of: string; readonly each: RegExp },
+): Kind<readonly string[]> {
+  const expected = `an array of ${row.of}`;
+  return {
+    ...row,
+    expected,
+    read: (node) => {
+      if (node.type !== 'TOMLArray') throw new Unfit(expected);
+      return node.elements.map((element) => {
+        const text = stringOf(element);
+        if (text === undefined || !row.each.test(text)) throw new Unfit(expected, element);
+        return text;
+      });
+    },
+    show: (value) => `[${value.map(quote).join(', ')}]`,
+  };
+}
+
 /** A bind mount that a site or a user asks for. */
 export interface Mount {
   /** Absolute and normalised, on the host. */

@@ -1,6 +1,7 @@
 import type { Command } from '../command.js';
 import { config } from './config.js';
 import { exec } from './exec.js';
+import { health } from './health.js';
 import { makeHelp } from './help.js';
 import { images } from './images.js';
 import { importCommand } from './import.js';
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   importCommand,
   login,
   logout,
+  health,
   config,
   versionCommand,
   makeHelp(() => commands),

@@ -1,0 +1,149 @@
+import { readFileSync, lstatSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
+import { reasonOf } from '../../errors/index.js';
+import { fail, pass, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
+import { namesIn } from '../places.js';
+import { ProbeFailure } from '../probe.js';
+
+/** Most bytes of a rule, and of what a site's program writes. */
+const MOST_BYTES = 64 * 1024;
+
+/** Milliseconds a site's program may take: a little less than a check, so that it is ended and not given up. */
+const PROGRAM_LIMIT = 4_500;
+
+/** What a rule may say. */
+const RULE_KEYS = ['file', 'matches', 'matches_not', 'at_least', 'at_most', 'severity', 'matters', 'hint'] as const;
+
+interface Rule {
+  readonly file: string;
+  readonly matches: RegExp | undefined;
+  readonly matchesNot: RegExp | undefined;
+  readonly atLeast: number | undefined;
+  readonly atMost: number | undefined;
+  readonly severity: 'warn' | 'fail';
+  readonly matters: string;
+  readonly hint: string;
+}
+
+/**
+ * The site's own checks: a file in the directory each, executable or NAME.toml. They run as root, so whoever could write
+ * there would be root: what does not belong to root alone is a finding and is not run.
+ */
+export function siteChecks(directory: string): Check[] {
+  return namesIn(directory)
+    .filter((name) => !/^\.|[~#]$|\.(dpkg|rpm)\w*$/.test(name))
+    .map((name) => siteCheck(join(directory, name)));
+}
+
+function siteCheck(path: string): Check {
+  const id = `site-${basename(path, '.toml')
+    .replace(/[^A-Za-z0-9]+/g, '-')
+    .toLowerCase()}`;
+  const words = { id, family: 'site', reads: path, rule: "the site's own", matters: 'the site says so' } as const;
+  const isRule = path.endsWith('.toml');
+  const hint = isRule ? ruleHint(path) : `the site's own check ${path} said this`;
+  return { ...words, hint, run: (context) => unsafe(path) ?? (isRule ? follow(path, context) : run(path, context)) };
+}
+
+function unsafe(path: string): Verdict | undefined {
+  for (const one of [path, join(path, '..')]) {
+    const { uid, mode } = lstatSync(one);
+    if (uid !== 0 || (mode & 0o022) !== 0) return warn(`not run: others than root may write to ${one}`);
+  }
+  const found = lstatSync(path);
+  return found.isFile() ? undefined : warn(`not run: ${path} is not a regular file`);
+}
+
+/** Exit status 0, 1, 2 is pass, warn, fail, as for Nagios; the first line of output is what is shown. */
+async function run(path: string, { probe }: Context): Promise<Verdict> {
+  if ((lstatSync(path).mode & 0o100) === 0) return warn(`not run: ${path} is neither executable nor a .toml rule`);
+  try {
+    const { status, output } = await probe.run([path], { limit: PROGRAM_LIMIT, most: MOST_BYTES });
+    const text = output.split('\n')[0]?.trim() || `it ended with ${status}`;
+    if (status === 0) return pass(text);
+    if (status === 1) return warn(text);
+    return status === 2 ? fail(text) : unknown(text);
+  } catch (error) {
+    if (error instanceof ProbeFailure) return unknown(error.message);
+    throw error;
+  }
+}
+
+async function follow(path: string, { probe }: Context): Promise<Verdict> {
+  let rule: Rule;
+  try {
+    rule = parseRule(readFileSync(path, 'utf8'));
+  } catch (error) {
+    return warn(`${path}: ${reasonOf(error)}`);
+  }
+  const bad = (text: string): Verdict => ({ status: rule.severity, text });
+  try {
+    const { files } = await probe.read([rule.file]);
+    if (files.length === 0) return bad(`${rule.file} is not there`);
+    for (const { path: file, content } of files) {
+      if (content === undefined) return bad(`${file} cannot be read`);
+      const fault = faultOf(rule, content.trim());
+      if (fault !== undefined) return bad(`${file} ${fault}`);
+    }
+    return pass(`${rule.file} is as it should be`);
+  } catch (error) {
+    if (error instanceof ProbeFailure)
+      return error.kind === 'silent' ? bad(`${rule.file}: ${error.message}`) : unknown(error.message);
+    throw error;
+  }
+}
+
+function faultOf({ matches, matchesNot, atLeast, atMost }: Rule, content: string): string | undefined {
+  const shown = content.length > 60 ? `${content.slice(0, 57)}…` : content;
+  if (matches && !matches.test(content)) return `is "${shown}", which does not match ${matches.source}`;
+  if (matchesNot?.test(content)) return `is "${shown}", which matches ${matchesNot.source}`;
+  if (atLeast === undefined && atMost === undefined) return undefined;
+  const [value] = content.split(/\s/, 1).map(Number);
+  if (value === undefined || Number.isNaN(value)) return `is "${shown}", which does not begin with a number`;
+  if (atLeast !== undefined && value < atLeast) return `is ${value}, less than ${atLeast}`;
+  return atMost !== undefined && value > atMost ? `is ${value}, more than ${atMost}` : undefined;
+}
+
+function ruleHint(path: string): string {
+  try {
+    return parseRule(readFileSync(path, 'utf8')).hint;
+  } catch {
+    return 'docs/health.md tells what a rule may say';
+  }
+}
+
+/** @throws Error telling what is wrong with the rule. */
+export function parseRule(text: string): Rule {
+  if (text.length > MOST_BYTES) throw new Error(`longer than ${MOST_BYTES} bytes`);
+  const values: Readonly<Record<string, unknown>> = getStaticTOMLValue(parseTOML(text, { tomlVersion: '1.0' }));
+  const strange = Object.keys(values).find((key) => !RULE_KEYS.some((known) => known === key));
+  if (strange !== undefined) throw new Error(`a rule has no key ${strange}: its keys are ${RULE_KEYS.join(', ')}`);
+  const word = (key: (typeof RULE_KEYS)[number]): string | undefined => {
+    const value = values[key];
+    if (value !== undefined && typeof value !== 'string') throw new Error(`${key} is to be a string`);
+    return value;
+  };
+  const number = (key: (typeof RULE_KEYS)[number]): number | undefined => {
+    const value = values[key];
+    if (value !== undefined && typeof value !== 'number') throw new Error(`${key} is to be a number`);
+    return value;
+  };
+  const pattern = (key: 'matches' | 'matches_not'): RegExp | undefined => {
+    const source = word(key);
+    return source === undefined ? undefined : new RegExp(source);
+  };
+  const { file = '', severity = 'fail' } = { file: word('file'), severity: word('severity') };
+  if (!file.startsWith('/')) throw new Error('file is to be an absolute path');
+  if (severity !== 'fail' && severity !== 'warn') throw new Error('severity is to be "warn" or "fail"');
+  return {
+    file,
+    severity,
+    matches: pattern('matches'),
+    matchesNot: pattern('matches_not'),
+    atLeast: number('at_least'),
+    atMost: number('at_most'),
+    matters: word('matters') ?? '',
+    hint: word('hint') ?? "this is the site's own rule",
+  };
+}

@@ -1,0 +1,46 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from '../config/index.js';
+import { settle, slurmdAbove, type Tally } from './drain.js';
+
+/** What is kept between calls, as there is no daemon to keep it. */
+interface Kept {
+  readonly fails: number;
+  readonly slurmd: string;
+}
+
+const TEXT = 'berthd does not answer';
+
+/**
+ * What Slurm is told when berthd does not answer: by the same rules as berthd would, with the count of failures in the
+ * runtime directory. That the node is well again is for berthd itself to say.
+ *
+ * @returns what was done, in words; undefined for nothing.
+ * @throws Error when scontrol fails or does not end in time.
+ */
+export async function reportDeadDaemon({ health, daemon }: Config, nodeName: string): Promise<string | undefined> {
+  if (!health.drain) return undefined;
+  const file = join(daemon.runtimeDirectory, 'daemon-dead');
+  const before = read(file);
+  const slurmd = slurmdAbove(process.pid) ?? '';
+  const kept = { fails: (before?.fails ?? 0) + 1, slurmd };
+  mkdirSync(daemon.runtimeDirectory, { recursive: true, mode: 0o755 });
+  writeFileSync(file, JSON.stringify(kept), { mode: 0o600 });
+  if (slurmd !== '' && slurmd !== before?.slurmd) return undefined;
+  const tallies = new Map<string, Tally>([['daemon', { fails: kept.fails, passes: 0 }]]);
+  if (kept.fails < health.drainAfter) return undefined;
+  const name = nodeName || (hostname().split('.')[0] ?? '');
+  return (await settle(name, tallies, health, () => TEXT)).done;
+}
+
+function read(file: string): Kept | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    if (typeof value !== 'object' || value === null || !('fails' in value) || !('slurmd' in value)) return undefined;
+    const { fails, slurmd } = value;
+    return typeof fails === 'number' && typeof slurmd === 'string' ? { fails, slurmd } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,79 @@
+import type { Family } from './check.js';
+import { patterns } from './kernel-log.js';
+import { checks } from './table.js';
+
+const TITLES: Readonly<Record<Family, string>> = {
+  installation: 'The installation',
+  kernel: 'The kernel',
+  store: 'The image store',
+  containers: 'Containers',
+  files: 'File systems',
+  slurm: 'What Slurm relies on',
+  hardware: 'Hardware and kernel messages',
+  site: "The site's own",
+};
+
+const INTRODUCTION = `# Health checks
+
+\`berth health\` asks berthd whether this node can launch containers, and whether it is fit for jobs at all. Nothing is checked
+unless somebody asks. Results are \`pass\`, \`warn\`, \`fail\` and \`unknown\`; the exit status is 0 when all passed, 2 when one
+failed, and otherwise 1. A check that fails is one cause: checks that would fail because of it are \`unknown\`, "not tried".
+
+- \`--all\` shows what passed, too. \`--json\` is for programs; \`version\` in it is raised when a field changes its meaning or goes.
+- \`--nagios\` writes a line as Nagios' plugins do, and ends with 3 for unknown. \`--prometheus\` writes metrics for node_exporter's
+  textfile collector.
+- \`--max-age SECONDS\` takes earlier results up to that age (10 s by default). Plain users get results up to a minute old.
+
+Each check may take 5 s, all together 20 s. Whatever may hang (file systems, devices, programs) is asked by a process of its own,
+which is killed when it takes longer than 3 s. One that the kernel does not let die is reported and not asked again before it
+has gone. [Administrators' guide](administrators.md#health-checks) has how to set Slurm's HealthCheckProgram and draining.
+
+This page is written from the table in \`src/health/checks/\` by \`npx vitest run test/unit/health.test.ts -u\`.
+`;
+
+const SITE = `## The site's own
+
+Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the id \`site-NAME\`. File and directory must belong to root
+and be writable by root alone, or the file is not used, and says so.
+
+- An executable: exit status 0 is pass, 1 warn, 2 fail, anything else unknown. The first line of its output is shown. It gets no
+  arguments, only \`PATH\`, \`LC_ALL=C\` and \`SLURM_CONF\` as environment, and 4.5 s.
+- \`NAME.toml\`, a rule about the content of a file:
+
+\`\`\`toml
+file = "/proc/sys/vm/overcommit_memory"   # a path, or a pattern as for the shell; all files that match have to fit
+matches = "^[01]$"                        # regular expression; also: matches_not
+# at_least = 1                            # of a number at the beginning of the file; also: at_most
+severity = "warn"                         # or "fail", the default
+matters = "2 makes large jobs fail when they fork"
+hint = "sysctl vm.overcommit_memory=0"
+\`\`\`
+`;
+
+/** docs/health.md: every check of the table. */
+export function healthPage(): string {
+  const lines = [INTRODUCTION];
+  let family: Family | undefined;
+  for (const check of checks) {
+    if (check.family !== family) lines.push(`## ${TITLES[check.family]}\n`);
+    family = check.family;
+    lines.push(
+      `### ${check.id}\n`,
+      `- Reads: ${check.reads}`,
+      `- Rule: ${check.rule}`,
+      `- Why: ${check.matters}`,
+      `- What to do: ${check.hint}`,
+      ...(check.needs ? [`- Not tried when one of these fails: ${check.needs.join(', ')}`] : []),
+      '',
+    );
+    if (check.id === 'kernel-log') lines.push(patternTable());
+  }
+  return [...lines, SITE].join('\n');
+}
+
+function patternTable(): string {
+  const rows = patterns.map(
+    ({ severity, what, pattern }) => `| ${what} | ${severity} | \`${pattern.source.replaceAll('|', '\\|')}\` |`,
+  );
+  return ['| What | Result | Pattern |', '|---|---|---|', ...rows, ''].join('\n');
+}

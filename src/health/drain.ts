@@ -1,0 +1,163 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { reasonOf } from '../errors/index.js';
+import type { Status } from './check.js';
+
+const run = promisify(execFile);
+
+/** Every reason of Berth's begins with this; nobody else's is touched. */
+export const PREFIX = 'berth: ';
+
+/** Longest reason, in characters: sinfo -R cuts it anyway. */
+const MOST_REASON = 200;
+
+/** scontrol waits for a controller that does not answer: no longer than this, in milliseconds. */
+const SCONTROL_LIMIT = 10_000;
+
+/** How far up from the client slurmd is looked for: a site may call Berth from a script of its own. */
+const MOST_ANCESTORS = 8;
+
+export interface DrainRules {
+  readonly drainAfter: number;
+  readonly resumeAfter: number;
+}
+
+/** What a check has shown, asked by Slurm, time after time. */
+export interface Tally {
+  /** In a row, up to now. */
+  readonly fails: number;
+  readonly passes: number;
+}
+
+/** A node as scontrol shows it. */
+export interface NodeInSlurm {
+  /** In capitals: IDLE, DRAIN, DOWN, NOT_RESPONDING, … */
+  readonly states: readonly string[];
+  /** Without what scontrol adds about whose and when. */
+  readonly reason: string;
+}
+
+export type Step =
+  { readonly do: 'nothing' } | { readonly do: 'drain'; readonly reason: string } | { readonly do: 'resume' };
+
+const NOTHING: Step = { do: 'nothing' };
+
+/** Counts one more run. What could not be found out, or is a warning, is neither a failure nor a pass. */
+export function tally(before: Tally | undefined, status: Status): Tally {
+  const { fails, passes } = before ?? { fails: 0, passes: 0 };
+  if (status === 'fail') return { fails: fails + 1, passes: 0 };
+  // A warning is no reason to keep a node that failed from its jobs.
+  if (status === 'pass' || status === 'warn') return { fails: 0, passes: passes + 1 };
+  return { fails: 0, passes: 0 };
+}
+
+/**
+ * The checks that have failed often enough.
+ */
+export function drainworthy(tallies: ReadonlyMap<string, Tally>, { drainAfter }: DrainRules): string[] {
+  return [...tallies].filter(([, { fails }]) => fails >= drainAfter).map(([id]) => id);
+}
+
+/** "berth: ID, ID: what the first found" */
+export function reasonFor(ids: readonly string[], text: string): string {
+  const plain = text.replace(/["'\\`$]/g, '').replace(/[^\x20-\x7e]/g, '?');
+  return `${PREFIX}${ids.join(', ')}: ${plain}`.slice(0, MOST_REASON).trimEnd();
+}
+
+/** The checks that a reason of Berth's names; undefined when it is not Berth's. */
+export function checksIn(reason: string): string[] | undefined {
+  if (!reason.startsWith(PREFIX)) return undefined;
+  const [ids = ''] = reason.slice(PREFIX.length).split(':');
+  return ids.split(',').map((id) => id.trim());
+}
+
+/**
+ * What to do about the node, by what Slurm says of it now.
+ *
+ * @param textOf what a check found
+ */
+export function decide(
+  node: NodeInSlurm,
+  tallies: ReadonlyMap<string, Tally>,
+  rules: DrainRules,
+  textOf: (id: string) => string,
+): Step {
+  const failing = drainworthy(tallies, rules);
+  const isDrained =
+    node.states.includes('DRAIN') || node.states.includes('DRAINED') || node.states.includes('DRAINING');
+  const isTaken = isDrained || node.states.some((state) => /^(DOWN|FAIL|MAINT|POWER|REBOOT|FUTURE)/.test(state));
+  const [first] = failing;
+  if (first !== undefined) {
+    // Whoever has taken the node out has a reason, which stays; and so does an earlier one of ours.
+    if (isTaken || node.reason !== '') return NOTHING;
+    return { do: 'drain', reason: reasonFor(failing, textOf(first)) };
+  }
+  const ours = checksIn(node.reason);
+  if (!isDrained || ours === undefined) return NOTHING;
+  const isWell = ours.every((id) => (tallies.get(id)?.passes ?? 0) >= rules.resumeAfter);
+  const isFailing = [...tallies.values()].some(({ fails }) => fails > 0);
+  return isWell && !isFailing ? { do: 'resume' } : NOTHING;
+}
+
+/**
+ * Asks Slurm about the node, decides, and does it.
+ *
+ * @returns what was done, in words; undefined for nothing.
+ * @throws Error when scontrol fails or does not end in time.
+ */
+export async function settle(
+  name: string,
+  tallies: ReadonlyMap<string, Tally>,
+  rules: DrainRules,
+  textOf: (id: string) => string,
+): Promise<{ readonly node: NodeInSlurm; readonly done: string | undefined }> {
+  const node = parseNode(await scontrol('--oneliner', 'show', 'node', name));
+  const step = decide(node, tallies, rules, textOf);
+  if (step.do === 'drain') {
+    await scontrol('update', `NodeName=${name}`, 'State=DRAIN', `Reason=${step.reason}`);
+    return { node, done: `drained ${name}: ${step.reason}` };
+  }
+  if (step.do === 'resume') {
+    // UNDRAIN, unlike RESUME, does not bring back a node that went down meanwhile.
+    await scontrol('update', `NodeName=${name}`, 'State=UNDRAIN');
+    return { node, done: `resumed ${name}, which was drained with "${node.reason}"` };
+  }
+  return { node, done: undefined };
+}
+
+/** What `scontrol --oneliner show node` prints. */
+export function parseNode(line: string): NodeInSlurm {
+  const state = / State=(\S+)/.exec(line)?.[1] ?? 'UNKNOWN';
+  const reason = / Reason=(.*?)(?: \[[^\]]*\])?(?: Comment=.*)?\s*$/s.exec(line)?.[1] ?? '';
+  return { states: state.replace('*', '+NOT_RESPONDING').split('+'), reason };
+}
+
+async function scontrol(...words: string[]): Promise<string> {
+  try {
+    const { stdout } = await run('scontrol', words, { timeout: SCONTROL_LIMIT, killSignal: 'SIGKILL' });
+    return stdout;
+  } catch (error) {
+    throw new Error(`scontrol ${words.join(' ')}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/**
+ * Which slurmd has started a process, directly or through a script: its pid and start time, as pids come round again.
+ * Undefined when none has.
+ */
+export function slurmdAbove(pid: number): string | undefined {
+  for (let at = pid, i = 0; at > 1 && i < MOST_ANCESTORS; i++) {
+    let stat: string;
+    try {
+      stat = readFileSync(`/proc/${at}/stat`, 'utf8');
+    } catch {
+      return undefined;
+    }
+    const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    if (name === 'slurmd') return `${at} ${fields[19] ?? ''}`;
+    at = Number(fields[1]);
+  }
+  return undefined;
+}

@@ -1,0 +1,144 @@
+import { hostname } from 'node:os';
+import type { Config } from '../config/index.js';
+import type { Container } from '../container/index.js';
+import { reasonOf } from '../errors/index.js';
+import { v1 } from '../protocol/index.js';
+import { Memory, type Check } from './check.js';
+import { siteChecks } from './checks/site.js';
+import { checksIn, drainworthy, settle, slurmdAbove, tally, type Tally } from './drain.js';
+import { realPlaces, type Places } from './places.js';
+import { ProbeSession, StuckQuestions } from './probe.js';
+import { asJson, asNagios, asPrometheus, asText, type Report, type Results } from './report.js';
+import { Runner } from './run.js';
+import { SlurmFacts } from './slurm-facts.js';
+import { checks } from './table.js';
+
+/** Results that plain users make do with, in seconds: they may look, but not keep the node busy with it. */
+const USERS_MAX_AGE = 60;
+
+export interface HealthParts {
+  readonly config: Config;
+  /** The file it came from, where not the usual one. */
+  readonly configFile: string | undefined;
+  readonly containers: () => readonly Container[];
+  /** What was done to the node in Slurm, or could not be, for the log. */
+  readonly report: (done: string) => void;
+  readonly places?: Places;
+}
+
+/** Who asks, and what. */
+export interface HealthQuestion {
+  readonly uid: number;
+  readonly pid: number;
+  readonly request: v1.HealthRequest;
+}
+
+/**
+ * The node's health, when somebody asks: nothing is looked at by itself, and what several ask for at once is done once.
+ */
+export class Health {
+  readonly #runner = new Runner();
+  readonly #stuck = new StuckQuestions();
+  readonly #memory = new Memory();
+  #results: Results | undefined;
+  #running: Promise<Results> | undefined;
+  readonly #tallies = new Map<string, Tally>();
+  /** The slurmd that asked last: the first time it asks, it has not registered its node yet. */
+  #slurmd: string | undefined;
+  /** May Slurm have this node drained with a reason of ours? Not known until it was asked once. */
+  #mayBeDrained = true;
+  #telling = false;
+
+  constructor(private readonly parts: HealthParts) {}
+
+  /** Results that are not older than `maxAge` seconds. */
+  async results(maxAge: number): Promise<Results> {
+    const age = this.#results ? (Date.now() - this.#results.time) / 1000 : Number.POSITIVE_INFINITY;
+    // A clock that was set back makes no result the newest for ever.
+    if (this.#results && age >= 0 && age < maxAge) return this.#results;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** The answer to a client. Slurm is told after it has been given: nobody waits for the controller. */
+  async answer({ uid, pid, request }: HealthQuestion): Promise<Report> {
+    const maxAge = uid === 0 ? request.maxAge : Math.max(request.maxAge, USERS_MAX_AGE);
+    const results = await this.results(maxAge);
+    if (uid === 0 && request.slurm) this.#tellSlurm(results, slurmdAbove(pid), request.nodeName);
+    return render(results, request);
+  }
+
+  async #run(): Promise<Results> {
+    const { config, configFile, containers, places = realPlaces } = this.parts;
+    const probe = new ProbeSession(this.#stuck);
+    const start = performance.now();
+    const time = Date.now();
+    try {
+      const findings = await this.#runner.run(this.#checks(), {
+        config,
+        configFile,
+        containers,
+        places,
+        probe,
+        stuck: this.#stuck,
+        memory: this.#memory,
+        slurm: SlurmFacts.read(),
+      });
+      const milliseconds = Math.round(performance.now() - start);
+      this.#results = { node: hostname(), time, milliseconds, findings };
+      return this.#results;
+    } finally {
+      probe.close();
+    }
+  }
+
+  #checks(): Check[] {
+    const { skip, siteChecks: directory } = this.parts.config.health;
+    const all = directory === '' ? checks : [...checks, ...siteChecks(directory)];
+    return all.filter(({ id }) => !skip.includes(id));
+  }
+
+  /** @param slurmd whoever asked on Slurm's behalf; undefined when slurmd is not above the client */
+  #tellSlurm({ findings }: Results, slurmd: string | undefined, nodeName: string): void {
+    const { config, report } = this.parts;
+    for (const { id, status } of findings) this.#tallies.set(id, tally(this.#tallies.get(id), status));
+    for (const id of this.#tallies.keys()) {
+      if (!findings.some((finding) => finding.id === id)) this.#tallies.delete(id);
+    }
+    const isFirst = slurmd !== undefined && slurmd !== this.#slurmd;
+    this.#slurmd = slurmd ?? this.#slurmd;
+    if (!config.health.drain || isFirst || this.#telling) return;
+    const failing = drainworthy(this.#tallies, config.health);
+    if (failing.length === 0 && !this.#mayBeDrained) return;
+    this.#telling = true;
+    const name = nodeName || (hostname().split('.')[0] ?? '');
+    const textOf = (id: string): string => findings.find((finding) => finding.id === id)?.text ?? '';
+    void settle(name, this.#tallies, config.health, textOf)
+      .then(({ node, done }) => {
+        if (done !== undefined) report(done);
+        this.#mayBeDrained =
+          failing.length > 0 || (checksIn(node.reason) !== undefined && !done?.startsWith('resumed'));
+      })
+      .catch((error: unknown) => {
+        report(`the node's health could not be told to Slurm: ${reasonOf(error)}`);
+      })
+      .finally(() => {
+        this.#telling = false;
+      });
+  }
+}
+
+function render(results: Results, { format, all }: v1.HealthRequest): Report {
+  switch (format) {
+    case v1.HealthRequest.Format.FORMAT_JSON:
+      return asJson(results);
+    case v1.HealthRequest.Format.FORMAT_NAGIOS:
+      return asNagios(results);
+    case v1.HealthRequest.Format.FORMAT_PROMETHEUS:
+      return asPrometheus(results);
+    default:
+      return asText(results, all);
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * The room for the node's health: the table of checks (`checks`), `Health`, which runs them when somebody asks, and what
+ * Slurm is told (drain.ts).
+ */
+export { checks } from './table.js';
+export { Health, type HealthParts, type HealthQuestion } from './health.js';
+export { healthPage } from './document.js';
+export { reportDeadDaemon } from './dead.js';
