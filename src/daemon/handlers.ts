@@ -2,10 +2,12 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { accountOf, occupants, type Container } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
+import type { Health } from '../health/index.js';
 import type { Launched, Launcher, LaunchOrder, Puller } from '../launch/index.js';
 import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
+import { answerHealth } from './health.js';
 import { ImageHandlers, type ImageParts } from './images.js';
 import type { Reconciler } from './reconcile.js';
 import { launchOrder } from './requests.js';
@@ -25,6 +27,7 @@ export interface Parts extends ImageParts {
   readonly launcher: Launcher;
   readonly puller: Puller;
   readonly reconciler: Reconciler;
+  readonly health: Health;
   readonly uses: Uses;
   readonly log: Logger;
 }
@@ -68,6 +71,7 @@ export class Handlers {
     }
     if (request.images) return this.#images.list(connection);
     if (request.resolve) return this.#images.resolve(new v1.ResolveRequest(request.resolve), connection);
+    if (request.health) return answerHealth(this.parts.health, new v1.HealthRequest(request.health), connection);
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
   }
 

@@ -5,6 +5,7 @@ import { destination, pino, type Logger } from 'pino';
 import { loadConfig, type Config } from '../config/index.js';
 import { Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
+import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
 import { Launcher, Puller } from '../launch/index.js';
 import { native } from '../native/index.js';
@@ -49,7 +50,7 @@ function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean
 }
 
 /** Puts the daemon together. Resolves when it is ready for clients. */
-async function start(config: Config, log: Logger): Promise<() => void> {
+async function start(config: Config, configFile: string | undefined, log: Logger): Promise<() => void> {
   const { runtimeDirectory } = config.daemon;
   const workspace = join(runtimeDirectory, 'workspace');
   mkdirSync(workspace, { recursive: true, mode: 0o755 });
@@ -63,6 +64,12 @@ async function start(config: Config, log: Logger): Promise<() => void> {
   const tidier = new Tidier();
   tidier.busy();
   const imports = new ImportSessions();
+  const health = new Health({
+    config,
+    configFile,
+    containers: () => registry.all(),
+    report: (done) => log.warn(done),
+  });
   const handlers = new Handlers({
     config,
     launcher,
@@ -71,6 +78,7 @@ async function start(config: Config, log: Logger): Promise<() => void> {
     store,
     imports,
     reconciler,
+    health,
     uses,
     log,
     requests,
@@ -146,7 +154,7 @@ async function main(): Promise<void> {
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
-  running.stop = await start(config, log);
+  running.stop = await start(config, options.config, log);
 }
 
 main().catch((error: unknown) => {
