@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <slurm/slurm.h>
@@ -63,6 +65,29 @@ static void tell_progress(spank_t spank, const char* text) {
     if (speaks && text[0] != '\0') slurm_spank_log("berth: %s", text);
 }
 
+/* Slurm leaves its own processes alone when it signals a step (proctrack/linuxproc by their name), and they
+ * leave the signals for later. A rank that waits is to end like a program: a pull takes minutes. */
+struct waiting {
+    char name[16];
+    sigset_t blocked;
+};
+
+static void begin_waiting(struct waiting* waiting) {
+    static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    sigset_t heard;
+    sigemptyset(&heard);
+    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++) sigaddset(&heard, ending[i]);
+    prctl(PR_GET_NAME, waiting->name);
+    prctl(PR_SET_NAME, "berth-wait");
+    sigprocmask(SIG_UNBLOCK, &heard, &waiting->blocked);
+}
+
+static void end_waiting(const struct waiting* waiting) {
+    sigprocmask(SIG_SETMASK, &waiting->blocked, NULL);
+    prctl(PR_SET_NAME, waiting->name);
+}
+#define WAITING __attribute__((cleanup(end_waiting))) struct waiting
+
 /* The container, as long as berthd takes to get its image: as long as it says that it is at that. */
 static int await_container(spank_t spank, int connection, berth_v1_Reply* reply, bool* timed_out,
                            struct berth_failure* failure) {
@@ -87,6 +112,8 @@ static int ask(spank_t spank, struct berth_failure* failure) {
     request.body.launch.purpose = berth_v1_Purpose_PURPOSE_RANK;
     request.body.launch.local_rank = (uint32_t)local_rank(spank);
     const int64_t patience_ends = berth_now_ms() + plugin.wait_ms;
+    WAITING waiting;
+    begin_waiting(&waiting);
     for (;;) {
         const int64_t patience = patience_ends - berth_now_ms();
         BERTH_FD connection = berth_connect(plugin.socket, patience > 0 ? (int)patience : 0, failure);

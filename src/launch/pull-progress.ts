@@ -1,15 +1,18 @@
-/** How far a pull has come, as `berth pull --progress=json` says it: one JSON object a line, in bytes. */
+/** How far a pull has come, as `berth pull --progress=json` says it in its lines. In bytes, and seconds. */
 export interface PullState {
   readonly received: number;
   readonly size: number;
+  readonly bytesPerSecond: number;
+  /** Absent while nobody can tell. */
+  readonly secondsLeft?: number;
+  /** Who else is pulling it. */
+  readonly who?: string;
+  readonly converting: boolean;
 }
-
-/** Milliseconds over which the present rate is taken. */
-const WINDOW = 5000;
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
-/** A line of `berth pull --progress=json`; undefined for one that says nothing of bytes. */
+/** A line of `berth pull --progress=json`; undefined for one that does not say how far it is. */
 export function parseProgress(line: string): PullState | undefined {
   let value: unknown;
   try {
@@ -17,51 +20,35 @@ export function parseProgress(line: string): PullState | undefined {
   } catch {
     return undefined;
   }
-  if (typeof value !== 'object' || value === null || !('received' in value) || !('size' in value)) return undefined;
-  const { received, size } = value;
-  return isBytes(received) && isBytes(size) ? { received, size } : undefined;
+  if (typeof value !== 'object' || value === null) return undefined;
+  const fields: Partial<Record<string, unknown>> = { ...value };
+  const { received, size, bytesPerSecond, secondsLeft, who } = fields;
+  if (!isAmount(received) || !isAmount(size)) return undefined;
+  return {
+    received,
+    size,
+    bytesPerSecond: isAmount(bytesPerSecond) ? bytesPerSecond : 0,
+    ...(isAmount(secondsLeft) ? { secondsLeft } : {}),
+    ...(typeof who === 'string' ? { who } : {}),
+    converting: fields['phase'] === 'converting',
+  };
 }
 
-function isBytes(value: unknown): value is number {
+/** For whoever waits: "34 of 80 MB, 12 MB/s, 4 s left". Empty as long as nothing is known. */
+export function describeProgress(state: PullState | undefined): string {
+  if (!state || state.size === 0) return '';
+  const { received, size, bytesPerSecond, secondsLeft, who } = state;
+  if (state.converting || received >= size) return `${withUnit(size)} are here, the image is being put together`;
+  return [
+    ...(who === undefined ? [] : [`${who} pulls it`]),
+    `${scaled(received, size)} of ${withUnit(size)}`,
+    ...(bytesPerSecond > 0 ? [`${withUnit(bytesPerSecond)}/s`] : []),
+    ...(secondsLeft === undefined ? [] : [`${duration(secondsLeft)} left`]),
+  ].join(', ');
+}
+
+function isAmount(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
-}
-
-/** Puts a pull into words for whoever waits: "34 of 80 MB, 12 MB/s, 4 s left". */
-export class PullProgress {
-  #points: { readonly at: number; readonly received: number }[] = [];
-  #state: PullState | undefined;
-
-  /** @param now milliseconds of a clock that does not jump. */
-  constructor(private readonly now: () => number = () => performance.now()) {}
-
-  add(state: PullState): void {
-    const at = this.now();
-    // What a layer that fails and starts anew takes back is no rate.
-    if (state.received < (this.#state?.received ?? 0)) this.#points = [];
-    this.#state = state;
-    this.#points.push({ at, received: state.received });
-    while (this.#points.length > 2 && at - (this.#points[1]?.at ?? at) > WINDOW) this.#points.shift();
-  }
-
-  /** Empty as long as nothing is known. */
-  text(): string {
-    const state = this.#state;
-    if (!state || state.size === 0) return '';
-    const amount = `${scaled(state.received, state.size)} of ${withUnit(state.size)}`;
-    const left = state.size - state.received;
-    if (left <= 0) return `${withUnit(state.size)} received, putting the image together`;
-    const rate = this.#rate();
-    if (rate <= 0) return amount;
-    return `${amount}, ${withUnit(rate)}/s, ${duration(left / rate)} left`;
-  }
-
-  /** Bytes a second, up to now: a pull that stalls slows down in what is said of it. */
-  #rate(): number {
-    const first = this.#points[0];
-    if (!first || !this.#state) return 0;
-    const elapsed = this.now() - first.at;
-    return elapsed < 200 ? 0 : ((this.#state.received - first.received) * 1000) / elapsed;
-  }
 }
 
 function unitOf(bytes: number): number {
@@ -80,7 +67,7 @@ function withUnit(bytes: number): string {
 }
 
 function duration(seconds: number): string {
-  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 60) return `${Math.max(1, Math.ceil(seconds))} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
   return `${Math.round(seconds / 3600)} h`;
 }

@@ -8,7 +8,7 @@ import type { Config } from '../config/index.js';
 import { BerthError, RemoteError } from '../errors/index.js';
 import { parseReference } from '../image/index.js';
 import { native } from '../native/index.js';
-import { parseProgress, PullProgress } from './pull-progress.js';
+import { describeProgress, parseProgress, type PullState } from './pull-progress.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -28,8 +28,8 @@ const GRACE = 3000;
 /** Milliseconds for which the messages of an ended pull are waited for. */
 const LAST_WORDS = 500;
 
-/** Longest line of progress, in bytes. */
-const MOST_LINE = 4096;
+/** Longest line of progress, in characters: it has some 150 for each layer. */
+const MOST_LINE = 65_536;
 
 /** Bytes of a pull's messages that are kept, the last ones: they come from a process of the user's. */
 const MOST_MESSAGES = 8192;
@@ -142,17 +142,16 @@ export class Puller {
     limit.addEventListener('abort', end);
     stopped.addEventListener('abort', end);
     if (stopped.aborted) end();
-    const progress = new PullProgress();
+    const said = listen(child);
     const stopTelling = tellRegularly(() => {
-      const text = progress.text();
+      const text = describeProgress(said.state);
       const name = `${order.nodeName || hostname()}: pulling ${order.reference}`;
       for (const waiter of waiters) waiter.tell(text === '' ? name : `${name}: ${text}`);
     });
-    const messages = collect(child, progress);
     try {
       const status = await ended;
       if (limit.aborted) throw failed(order.reference, `it took longer than ${seconds} s ([store] pull_timeout)`);
-      if (status !== 0) throw toldBy(messages(), order.reference, status);
+      if (status !== 0) throw toldBy(said.messages, order.reference, status);
     } finally {
       stopTelling();
       clearTimeout(killing);
@@ -214,22 +213,24 @@ async function endOf(child: ChildProcess): Promise<number | undefined> {
   return status;
 }
 
-/** Reads what a pull says. Returns what gives the end of its messages. */
-function collect(child: ChildProcess, progress: PullProgress): () => string {
-  let messages = '';
+/** What a pull has said so far: the last of its messages, and how far it is. */
+interface Said {
+  messages: string;
+  state: PullState | undefined;
+}
+
+function listen(child: ChildProcess): Said {
+  const said: Said = { messages: '', state: undefined };
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    messages = (messages + text).slice(-MOST_MESSAGES);
+    said.messages = (said.messages + text).slice(-MOST_MESSAGES);
   });
   let line = '';
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     const lines = (line + text).split('\n');
     line = (lines.pop() ?? '').slice(0, MOST_LINE);
-    for (const whole of lines) {
-      const state = parseProgress(whole);
-      if (state) progress.add(state);
-    }
+    for (const whole of lines) said.state = parseProgress(whole) ?? said.state;
   });
-  return () => messages;
+  return said;
 }
 
 function tellRegularly(tell: () => void): () => void {
