@@ -1,12 +1,14 @@
 #include "blob.h"
 
-#include <archive.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <new>
+
+#include "decompress.h"
 
 namespace berth::converter {
 namespace {
@@ -18,33 +20,46 @@ constexpr size_t kInputSize = size_t{256} << 10U;
 /// Headers and padding that an archive may have beside its files' data, for each entry: a bound on what a
 /// bomb can make this process read, not on what an archive needs.
 constexpr uint64_t kMostOverhead = 16 << 10U;
+constexpr uint64_t kFreeEntries = 1024;
 
 }  // namespace
 
 Blob::Blob(int fd, const Options& options)
-    : fd_(fd), options_(options), ring_(kPieces, kPieceSize), input_(kInputSize), thread_([this] {
-          run();
-      }) {}
+    : fd_(fd),
+      options_(options),
+      stop_(eventfd(0, EFD_CLOEXEC)),
+      ring_(kPieces, kPieceSize),
+      input_(kInputSize) {
+    if (!stop_) fail(Kind::kInternal, std::string("eventfd: ") + strerror(errno), errno);
+    thread_ = std::thread([this] { run(); });
+}
 
 Blob::~Blob() {
     ring_.stop();
+    // The thread may be waiting for a sender that has nothing to say.
+    eventfd_write(stop_.get(), 1);
     if (thread_.joinable()) thread_.join();
 }
 
 void Blob::run() {
     try {
-        decompress();
+        decompress_all();
         drain();
     } catch (const Fault& fault) {
+        if (fault.kind == Kind::kArchive) drain_anyway();
         fault_ = fault;
     } catch (const std::bad_alloc&) {
         fault_ = Fault{Kind::kLimit, "out of memory while reading the archive", ENOMEM};
     }
+    blob_digest_ = name_of(blob_sum_.finish());
     ring_.close();
 }
 
+/// 0 at the end, or once nobody wants more.
 ssize_t Blob::read_some() {
+    pollfd wait[] = {{fd_, POLLIN, 0}, {stop_.get(), POLLIN, 0}};
     for (;;) {
+        if (poll(wait, 2, -1) > 0 && wait[1].revents != 0) return 0;
         const ssize_t got = read(fd_, input_.data(), input_.size());
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) fail(Kind::kInternal, std::string("reading the archive: ") + strerror(errno), errno);
@@ -57,71 +72,44 @@ ssize_t Blob::read_some() {
     }
 }
 
+/// Of a damaged archive the digest says whether it is the announced one. Not being able to read it says no
+/// more than the damage.
+void Blob::drain_anyway() {
+    try {
+        drain();
+    } catch (const Fault&) {
+        return;
+    }
+}
+
 /// What follows the compressed stream belongs to the blob too.
 void Blob::drain() {
     while (read_some() > 0) continue;
 }
 
-void Blob::decompress() {
-    struct Source {
-        Blob* blob;
-        std::optional<Fault> fault;
-    } source{this, {}};
-    const std::unique_ptr<archive, int (*)(archive*)> filter(archive_read_new(), archive_read_free);
-    if (!filter) throw std::bad_alloc();
-    archive_read_support_filter_gzip(filter.get());
-    archive_read_support_filter_zstd(filter.get());
-    archive_read_support_filter_xz(filter.get());
-    archive_read_support_filter_bzip2(filter.get());
-    archive_read_support_format_raw(filter.get());
-    archive_read_support_format_empty(filter.get());
-
-    const auto check = [&](int code) {
-        // Exceptions must not pass through libarchive.
-        if (source.fault) throw Fault(*source.fault);
-        if (code == ARCHIVE_OK || code == ARCHIVE_EOF) return;
-        const char* why = archive_error_string(filter.get());
-        const bool no_memory = archive_errno(filter.get()) == ENOMEM;
-        fail(no_memory ? Kind::kLimit : Kind::kArchive, std::string("the archive cannot be decompressed: ") +
-                                                            printable(why != nullptr ? why : "damaged"));
+void Blob::decompress_all() {
+    const Input input = [this]() -> std::string_view {
+        const auto size = static_cast<size_t>(read_some());
+        return {reinterpret_cast<const char*>(input_.data()), size};
     };
-    const auto on_read = [](archive*, void* data, const void** bytes) -> la_ssize_t {
-        auto* from = static_cast<Source*>(data);
-        try {
-            *bytes = from->blob->input_.data();
-            return from->blob->read_some();
-        } catch (const Fault& fault) {
-            from->fault = fault;
-            return -1;
-        }
-    };
-    check(archive_read_open(filter.get(), &source, nullptr, on_read, nullptr));
-    archive_entry* entry = nullptr;
-    const int header = archive_read_next_header(filter.get(), &entry);
-    check(header);
-    if (header == ARCHIVE_EOF) return;
+    decompress(input, [this](std::string_view bytes) { return emit(bytes); });
+}
 
-    const uint64_t most = options_.most_bytes + (options_.most_entries + 1024) * kMostOverhead;
-    for (;;) {
-        const void* bytes = nullptr;
-        size_t size = 0;
-        int64_t offset = 0;
-        const int code = archive_read_data_block(filter.get(), &bytes, &size, &offset);
-        check(code);
-        if (code == ARCHIVE_EOF) return;
-        tar_sum_.update(bytes, size);
-        tar_size_ += size;
-        if (tar_size_ > most)
-            fail(Kind::kLimit, "the archive is larger than what is allowed when decompressed");
-        for (size_t done = 0; done < size;) {
-            Ring::Piece* piece = ring_.begin_write();
-            if (piece == nullptr) return;
-            piece->size = std::min(size - done, piece->bytes.size());
-            memcpy(piece->bytes.data(), static_cast<const uint8_t*>(bytes) + done, piece->size);
-            done += piece->size;
-            ring_.end_write();
-        }
+/// Hands over uncompressed bytes. False once nobody wants them any more.
+bool Blob::emit(std::string_view bytes) {
+    tar_sum_.update(bytes.data(), bytes.size());
+    tar_size_ += bytes.size();
+    if (tar_size_ > options_.most_bytes + (options_.most_entries + kFreeEntries) * kMostOverhead)
+        fail(Kind::kLimit, "the archive is larger than what is allowed when decompressed");
+    while (!bytes.empty()) {
+        Ring::Piece* piece = ring_.begin_write();
+        if (piece == nullptr) return false;
+        piece->size = std::min(bytes.size(), piece->bytes.size());
+        memcpy(piece->bytes.data(), bytes.data(), piece->size);
+        bytes.remove_prefix(piece->size);
+        ring_.end_write();
     }
+    return true;
 }
 
 size_t Blob::next(const void*& bytes) {
@@ -130,7 +118,10 @@ size_t Blob::next(const void*& bytes) {
     reading_ = piece != nullptr;
     if (piece == nullptr) {
         // The ring was closed, so the thread will not write this any more.
-        if (fault_) throw Fault(*fault_);
+        if (fault_) {
+            if (fault_->kind == Kind::kArchive) check_blob();
+            throw Fault(*fault_);
+        }
         return 0;
     }
     bytes = piece->bytes.data();
@@ -142,24 +133,24 @@ Blob::Result Blob::finish() {
     while (next(ignored) > 0) continue;
     thread_.join();
     Result result;
-    result.blob_digest = name_of(blob_sum_.finish());
+    result.blob_digest = blob_digest_;
     result.diff_id = name_of(tar_sum_.finish());
     result.blob_size = blob_size_;
     result.tar_size = tar_size_;
-    check_announced(result);
-    return result;
-}
-
-void Blob::check_announced(const Result& result) const {
-    if (options_.blob_size >= 0 && result.blob_size != static_cast<uint64_t>(options_.blob_size))
-        fail(Kind::kDigest, "the archive has " + std::to_string(result.blob_size) + " bytes, not the " +
-                                std::to_string(options_.blob_size) + " that were announced");
-    if (!options_.blob_digest.empty() && options_.blob_digest != result.blob_digest)
-        fail(Kind::kDigest,
-             "the archive's digest is " + result.blob_digest + ", not the announced " + options_.blob_digest);
+    check_blob();
     if (!options_.diff_id.empty() && options_.diff_id != result.diff_id)
         fail(Kind::kDigest, "the uncompressed archive's digest is " + result.diff_id +
                                 ", not the announced " + options_.diff_id);
+    return result;
+}
+
+void Blob::check_blob() const {
+    if (options_.blob_size >= 0 && blob_size_ != static_cast<uint64_t>(options_.blob_size))
+        fail(Kind::kDigest, "the archive has " + std::to_string(blob_size_) + " bytes, not the " +
+                                std::to_string(options_.blob_size) + " that were announced");
+    if (!options_.blob_digest.empty() && options_.blob_digest != blob_digest_)
+        fail(Kind::kDigest,
+             "the archive's digest is " + blob_digest_ + ", not the announced " + options_.blob_digest);
 }
 
 }  // namespace berth::converter

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 #include <thread>
 
+#include "../sys/fd.h"
 #include "digest.h"
 #include "fault.h"
 #include "options.h"
@@ -36,13 +38,16 @@ class Blob {
 
   private:
     void run();
-    void decompress();
+    void decompress_all();
+    bool emit(std::string_view bytes);
     void drain();
+    void drain_anyway();
     ssize_t read_some();
-    void check_announced(const Result& result) const;
+    void check_blob() const;
 
     int fd_;
     const Options& options_;
+    Fd stop_;
     Ring ring_;
     bool reading_ = false;
     std::vector<uint8_t> input_;
@@ -50,6 +55,8 @@ class Blob {
     Sha256 tar_sum_;
     uint64_t blob_size_ = 0;
     uint64_t tar_size_ = 0;
+    /// The thread's, until it has closed the ring.
+    std::string blob_digest_;
     std::optional<Fault> fault_;
     std::thread thread_;
 };

@@ -50,12 +50,13 @@ bool interpret_whiteout(Entry& entry) {
 
 Type type_of(const TarHeader& header, const std::string& name) {
     switch (header.type) {
-        case '0':
         case '\0':
-        case '7':
-        case 'S':
             // Before there was a type for directories, the slash told.
             return !name.empty() && name.back() == '/' ? Type::kDirectory : Type::kFile;
+        case '0':
+        case '7':
+        case 'S':
+            return Type::kFile;
         case '1':
             return Type::kHardLink;
         case '2':
