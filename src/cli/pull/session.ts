@@ -132,7 +132,8 @@ class Session {
     this.#documents.push(pipe);
     // Whoever does not read it to its end says why itself.
     pipe.writeEnd.on('error', () => undefined);
-    pipe.writeEnd.end(bytes);
+    // A pipe has no half that could be ended: its reader sees the end when it is closed.
+    pipe.writeEnd.end(bytes, () => pipe.writeEnd.destroy());
     return pipe.readEnd;
   }
 
