@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config/index.js';
@@ -21,7 +21,7 @@ const TEXT = 'berthd does not answer';
  */
 export async function reportDeadDaemon({ health, daemon }: Config, nodeName: string): Promise<string | undefined> {
   if (!health.drain) return undefined;
-  const file = join(daemon.runtimeDirectory, 'daemon-dead');
+  const file = noteOf(daemon.runtimeDirectory);
   const before = read(file);
   const slurmd = slurmdAbove(process.pid) ?? '';
   const kept = { fails: (before?.fails ?? 0) + 1, slurmd };
@@ -32,6 +32,15 @@ export async function reportDeadDaemon({ health, daemon }: Config, nodeName: str
   if (kept.fails < health.drainAfter) return undefined;
   const name = nodeName || (hostname().split('.')[0] ?? '');
   return (await settle(name, tallies, health, () => TEXT)).done;
+}
+
+/** berthd is there again: its failures are counted anew. */
+export function forgetDeadDaemon({ daemon }: Config): void {
+  rmSync(noteOf(daemon.runtimeDirectory), { force: true });
+}
+
+function noteOf(runtimeDirectory: string): string {
+  return join(runtimeDirectory, 'daemon-dead');
 }
 
 function read(file: string): Kept | undefined {

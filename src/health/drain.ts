@@ -86,7 +86,9 @@ export function decide(
   const failing = drainworthy(tallies, rules);
   const isDrained =
     node.states.includes('DRAIN') || node.states.includes('DRAINED') || node.states.includes('DRAINING');
-  const isTaken = isDrained || node.states.some((state) => /^(DOWN|FAIL|MAINT|POWER|REBOOT|FUTURE)/.test(state));
+  const isTaken =
+    isDrained ||
+    node.states.some((state) => /^(DOWN|FAIL|MAINT|POWER|REBOOT|FUTURE|UNKNOWN|NOT_RESPONDING)/.test(state));
   const [first] = failing;
   if (first !== undefined) {
     // Whoever has taken the node out has a reason, which stays; and so does an earlier one of ours.

@@ -5,6 +5,7 @@ import { reasonOf } from '../errors/index.js';
 import { v1 } from '../protocol/index.js';
 import { Memory, type Check } from './check.js';
 import { siteChecks } from './checks/site.js';
+import { forgetDeadDaemon } from './dead.js';
 import { checksIn, drainworthy, settle, slurmdAbove, tally, type Tally } from './drain.js';
 import { realPlaces, type Places } from './places.js';
 import { ProbeSession, StuckQuestions } from './probe.js';
@@ -49,7 +50,9 @@ export class Health {
   #mayBeDrained = true;
   #telling = false;
 
-  constructor(private readonly parts: HealthParts) {}
+  constructor(private readonly parts: HealthParts) {
+    forgetDeadDaemon(parts.config);
+  }
 
   /** Results that are not older than `maxAge` seconds. */
   async results(maxAge: number): Promise<Results> {

@@ -8,8 +8,11 @@ import type { FileContent, ProbeSession } from '../probe.js';
 /** Corrected memory errors since the node started that a healthy module does not reach. */
 const MOST_CORRECTED = 1000;
 
-/** How long, in milliseconds, a process has to wait uninterruptibly to be a finding: every disk access is a moment of it. */
-const BLOCKED_FOR = 1_500;
+/**
+ * How long, in milliseconds, a process has to wait uninterruptibly, and without ever going on, to be a finding: every disk
+ * access is a moment of it.
+ */
+const BLOCKED_FOR = 800;
 
 /** More of them than this is a file system or device that has gone, rather than a slow one. */
 const MOST_BLOCKED = 32;
@@ -65,20 +68,11 @@ export const hardwareChecks: readonly Check[] = [
   {
     id: 'blocked-processes',
     family: 'hardware',
-    reads: 'the state of all processes (/proc/PID/stat), twice where there is need',
-    rule: `none waits uninterruptibly (D) for ${BLOCKED_FOR / 1000} s; a failure from ${MOST_BLOCKED} of them`,
+    reads: 'the state of all processes (/proc/PID/stat), and how often each has gone to sleep',
+    rule: `none waits uninterruptibly (D), and has not gone on, since the last run; a failure from ${MOST_BLOCKED} of them`,
     matters: 'they wait for a disk or server that does not answer, cannot be killed, and hold up the end of their job',
     hint: 'cat /proc/PID/stack tells what for; is a network file system gone?',
-    run: async ({ probe }) => {
-      const first = await blocked(probe);
-      if (first.length === 0) return pass('none');
-      await new Promise((resolve) => setTimeout(resolve, BLOCKED_FOR));
-      const second = new Set(await blocked(probe));
-      const still = first.filter((one) => second.has(one)).map((one) => one.replace(/^(\d+) \d+ (.*)$/, '$2 ($1)'));
-      if (still.length === 0) return pass('none for long');
-      const text = `${still.length === 1 ? 'one process' : `${still.length} processes`}: ${some(still)}`;
-      return still.length >= MOST_BLOCKED ? fail(text) : warn(text);
-    },
+    run: (context) => checkBlocked(context),
   },
   {
     id: 'network-link',
@@ -117,7 +111,32 @@ function total(files: readonly FileContent[]): number {
   return files.reduce((sum, { content }) => sum + (Number(content) || 0), 0);
 }
 
-async function blocked(probe: ProbeSession): Promise<string[]> {
+/** Compares with the last run; the first one looks twice, where there is need. */
+async function checkBlocked({ probe, memory }: Context): Promise<Verdict> {
+  const before = memory.get('blocked', () => ({ looked: Number.NEGATIVE_INFINITY, seen: new Map<string, number>() }));
+  let blocked = await look(probe);
+  const isFirst = before.looked === Number.NEGATIVE_INFINITY;
+  note(before, blocked);
+  if (isFirst && blocked.length > 0) {
+    await new Promise((resolve) => setTimeout(resolve, BLOCKED_FOR));
+    blocked = await look(probe);
+    note(before, blocked);
+  }
+  const now = performance.now();
+  const still = blocked.filter((one) => now - (before.seen.get(one) ?? now) >= BLOCKED_FOR);
+  if (still.length === 0) return pass(blocked.length === 0 ? 'none' : 'none for long');
+  const names = still.map((one) => one.replace(/^(\d+) \d+ \d+ (.*)$/, '$2 ($1)'));
+  const text = `${still.length === 1 ? 'one process' : `${still.length} processes`}: ${some(names)}`;
+  return still.length >= MOST_BLOCKED ? fail(text) : warn(text);
+}
+
+function note(before: { looked: number; seen: Map<string, number> }, blocked: readonly string[]): void {
+  before.looked = performance.now();
+  for (const one of before.seen.keys()) if (!blocked.includes(one)) before.seen.delete(one);
+  for (const one of blocked) if (!before.seen.has(one)) before.seen.set(one, before.looked);
+}
+
+async function look(probe: ProbeSession): Promise<string[]> {
   const output = (await probe.ask('blocked', [])).toString();
   return output.split('\n').filter((line) => line !== '');
 }

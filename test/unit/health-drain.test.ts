@@ -1,0 +1,101 @@
+// When Slurm is told to drain or resume a node, and when not.
+import { describe, expect, it } from 'vitest';
+import type { Status } from '../../src/health/check.js';
+import { checksIn, decide, parseNode, reasonFor, tally, type Tally } from '../../src/health/drain.js';
+
+const RULES = { drainAfter: 2, resumeAfter: 3 };
+const IDLE = parseNode('NodeName=n1 State=IDLE ThreadsPerCore=1');
+const OURS = 'berth: store-space: 0.1 % of the space is free';
+
+const drained = (reason: string, state = 'IDLE+DRAIN') =>
+  parseNode(`NodeName=n1 State=${state} Reason=${reason} [root@2026-01-01T00:00:00]`);
+
+/** What one check has shown, run after run. */
+function after(...statuses: readonly Status[]): Tally {
+  let counted: Tally | undefined;
+  for (const status of statuses) counted = tally(counted, status);
+  return counted ?? { fails: 0, passes: 0 };
+}
+
+function step(node: ReturnType<typeof parseNode>, tallies: Readonly<Record<string, Tally>>) {
+  return decide(node, new Map(Object.entries(tallies)), RULES, () => 'full').do;
+}
+
+describe('a node', () => {
+  it('is drained when the same check has failed often enough, with a reason that names it', () => {
+    const decision = decide(IDLE, new Map([['store-space', after('fail', 'fail')]]), RULES, () => '0.1 % free');
+    expect(decision).toEqual({ do: 'drain', reason: 'berth: store-space: 0.1 % free' });
+  });
+
+  it.each([
+    ['one failure', [['fail']]],
+    ['failures of different checks', [['fail'], ['pass', 'fail']]],
+    ['a failure that comes and goes', [['fail', 'pass', 'fail', 'pass', 'fail']]],
+    ['warnings', [['warn', 'warn', 'warn']]],
+    ['what could not be found out', [['unknown', 'unknown', 'unknown']]],
+    ['a failure, and then not knowing', [['fail', 'unknown', 'fail']]],
+  ] as const)('is not drained because of %s', (_, histories) => {
+    const tallies = Object.fromEntries(histories.map((history, i) => [`check-${i}`, after(...history)]));
+    expect(step(IDLE, tallies)).toBe('nothing');
+  });
+
+  it.each([
+    ['drained by an administrator', drained('rack 5 is moved')],
+    ['drained by Slurm', drained('Kill task failed')],
+    ['drained by Berth already', drained(OURS)],
+    ['down', parseNode('NodeName=n1 State=DOWN* Reason=Not responding [slurm@2026-01-01T00:00:00]')],
+    [
+      'up with a remark of somebody',
+      parseNode('NodeName=n1 State=IDLE Reason=look at the fan [root@2026-01-01T00:00:00]'),
+    ],
+    ['not registered yet', parseNode('NodeName=n1 State=UNKNOWN')],
+    ['in maintenance', parseNode('NodeName=n1 State=IDLE+MAINT')],
+  ])('that is %s keeps its reason when a check fails', (_, node) => {
+    expect(step(node, { 'store-space': after('fail', 'fail', 'fail') })).toBe('nothing');
+  });
+
+  it('that Berth drained is resumed when the check has passed often enough', () => {
+    expect(step(drained(OURS), { 'store-space': after('fail', 'pass', 'pass', 'pass') })).toBe('resume');
+    expect(step(drained(OURS), { 'store-space': after('fail', 'pass', 'warn', 'pass') })).toBe('resume');
+  });
+
+  it.each([
+    ['too few passes', { 'store-space': after('fail', 'pass', 'pass') }],
+    ['passes that are interrupted', { 'store-space': after('pass', 'pass', 'fail', 'pass', 'pass') }],
+    ['not knowing', { 'store-space': after('pass', 'pass', 'pass', 'unknown') }],
+    ['passes of another check', { canary: after('pass', 'pass', 'pass') }],
+    ['a failure of another check', { 'store-space': after('pass', 'pass', 'pass'), canary: after('fail') }],
+  ])('that Berth drained is not resumed on %s', (_, tallies) => {
+    expect(step(drained(OURS), tallies)).toBe('nothing');
+  });
+
+  it.each([['rack 5 is moved'], ['not berth: store-space: but mine'], ['Berth: store-space: full'], ['berth']])(
+    'that somebody else drained with "%s" is never resumed',
+    (reason) => {
+      expect(step(drained(reason), { 'store-space': after('pass', 'pass', 'pass', 'pass') })).toBe('nothing');
+    },
+  );
+
+  it('is resumed only when all checks pass that it was drained for', () => {
+    const both = drained('berth: canary, store-space: full');
+    const well = after('pass', 'pass', 'pass');
+    expect(step(both, { canary: well })).toBe('nothing');
+    expect(step(both, { canary: well, 'store-space': well })).toBe('resume');
+  });
+});
+
+describe('a reason', () => {
+  it('is short and has nothing that a shell or slurm.conf would read otherwise', () => {
+    const reason = reasonFor(['a'], `"x" 'y' \`z\` $HOME \u00e9\n${'long '.repeat(100)}`);
+    expect(reason).toMatch(/^berth: a: x y z HOME \?\?long/);
+    expect(reason.length).toBeLessThanOrEqual(200);
+    expect(checksIn(reason)).toEqual(['a']);
+  });
+
+  it('is read as scontrol prints it', () => {
+    const line =
+      'NodeName=n1 Arch=x86_64 State=IDLE+DRAIN ThreadsPerCore=1 Reason=berth: a, b: it is [full] [root@2026-01-01T00:00:00]';
+    expect(parseNode(line)).toEqual({ states: ['IDLE', 'DRAIN'], reason: 'berth: a, b: it is [full]' });
+    expect(checksIn('berth: a, b: it is')).toEqual(['a', 'b']);
+  });
+});
