@@ -10,6 +10,9 @@ import type { Layout } from './layout.js';
 
 const LAST = 'last';
 
+/** So often a directory is not removed between two steps. */
+const ATTEMPTS = 100;
+
 /** A submitted job of this user will need the image. */
 export async function promiseImage(layout: Layout, digest: string, uid: number): Promise<void> {
   await touch(layout.promisesOf(digest), `uid-${uid}`);
@@ -76,10 +79,21 @@ function jobOf(file: string, host: string): number | undefined {
   return /^\d+$/.test(job) ? Number(job) : undefined;
 }
 
-async function touch(directory: string, name: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const handle = await open(join(directory, name), 'a', 0o600);
-  await handle.close();
-  const now = new Date();
-  await utimes(join(directory, name), now, now);
+/** Makes a file, or gives it the present time. Its directory may go at any moment: a collector removes empty ones. */
+export async function touch(directory: string, name: string): Promise<void> {
+  const path = join(directory, name);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
+        if (errorCode(error) !== 'EEXIST') throw error;
+      });
+      const handle = await open(path, 'a', 0o600);
+      await handle.close();
+      const now = new Date();
+      await utimes(path, now, now);
+      return;
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT' || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
