@@ -1,5 +1,6 @@
 #include "blob.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -31,6 +32,11 @@ Blob::Blob(int fd, const Options& options)
       ring_(kPieces, kPieceSize),
       input_(kInputSize) {
     if (!stop_) fail(Kind::kInternal, std::string("eventfd: ") + strerror(errno), errno);
+    // poll(2) does not see the end of a pipe whose writer left before it was opened here; a read that does
+    // not wait does.
+    const int flags = fcntl(fd_, F_GETFL);
+    if (flags < 0 || fcntl(fd_, F_SETFL, flags | O_NONBLOCK) < 0)
+        fail(Kind::kInternal, std::string("fcntl: ") + strerror(errno), errno);
     thread_ = std::thread([this] { run(); });
 }
 
@@ -59,9 +65,10 @@ void Blob::run() {
 ssize_t Blob::read_some() {
     pollfd wait[] = {{fd_, POLLIN, 0}, {stop_.get(), POLLIN, 0}};
     for (;;) {
-        if (poll(wait, 2, -1) > 0 && wait[1].revents != 0) return 0;
+        if (poll(&wait[1], 1, 0) > 0) return 0;
         const ssize_t got = read(fd_, input_.data(), input_.size());
-        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN) poll(wait, 2, -1);
+        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (got < 0) fail(Kind::kInternal, std::string("reading the archive: ") + strerror(errno), errno);
         blob_sum_.update(input_.data(), static_cast<size_t>(got));
         blob_size_ += static_cast<uint64_t>(got);
