@@ -162,6 +162,12 @@ declare module 'berth-native' {
   /** flock(2), exclusive, without waiting: false when another holds it. */
   export function lock(fd: number): boolean;
 
+  /**
+   * Sends one framed request to a Unix stream socket, and waits, on a thread of the pool, for its reply and the descriptors
+   * beside it, which Node's own sockets would lose. EAGAIN when there is none for 30 s.
+   */
+  export function exchange(path: string, request: Uint8Array): Promise<{ reply: Buffer; descriptors: number[] }>;
+
   /** sd_notify(3)'s datagram to a Unix socket; a leading "@" names an abstract one. */
   export function notify(path: string, message: string): void;
 

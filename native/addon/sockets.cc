@@ -91,6 +91,41 @@ Napi::Value receive_packet_binding(const Napi::CallbackInfo& info) {
         });
 }
 
+struct Exchange {
+    std::string path;
+    std::string request;
+    std::string reply;
+    std::vector<Fd> descriptors;
+};
+
+/// Longest reply, in bytes: src/protocol/frames.ts.
+constexpr size_t kReplyLimit = 16 * 1024 * 1024;
+/// How long each part of a reply may take, in seconds.
+constexpr int kPatience = 30;
+
+Napi::Value exchange_binding(const Napi::CallbackInfo& info) {
+    if (!info[1].IsTypedArray()) throw Napi::TypeError::New(info.Env(), "bytes are wanted");
+    const Napi::Uint8Array bytes = info[1].As<Napi::Uint8Array>();
+    Exchange exchange;
+    exchange.path = text(info, 0);
+    exchange.request.assign(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
+    return Task<Exchange>::run(
+        info.Env(), std::move(exchange),
+        [](Exchange& result, Failure& failure) {
+            return berth::exchange(result.path.c_str(), result.request, kReplyLimit, kPatience, result.reply,
+                                   result.descriptors, failure);
+        },
+        [](Napi::Env env, Exchange& result) -> Napi::Value {
+            Napi::Array descriptors = Napi::Array::New(env);
+            for (Fd& descriptor : result.descriptors)
+                descriptors.Set(descriptors.Length(), Napi::Number::New(env, descriptor.release()));
+            Napi::Object value = Napi::Object::New(env);
+            value.Set("reply", Napi::Buffer<char>::Copy(env, result.reply.data(), result.reply.size()));
+            value.Set("descriptors", descriptors);
+            return value;
+        });
+}
+
 void notify_binding(const Napi::CallbackInfo& info) {
     Failure failure;
     if (send_datagram(text(info, 0).c_str(), text(info, 1).c_str(), failure) < 0)
@@ -105,6 +140,7 @@ void export_sockets(Napi::Env env, Napi::Object exports) {
     exports.Set("packetPair", Napi::Function::New(env, packet_pair_binding));
     exports.Set("sendPacket", Napi::Function::New(env, send_packet_binding));
     exports.Set("receivePacket", Napi::Function::New(env, receive_packet_binding));
+    exports.Set("exchange", Napi::Function::New(env, exchange_binding));
     exports.Set("notify", Napi::Function::New(env, notify_binding));
 }
 

@@ -81,11 +81,13 @@ int send_packet(int socket, const void* bytes, size_t length, Failure& failure) 
     return 0;
 }
 
-int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>& descriptors,
-                   Failure& failure) {
+namespace {
+
+/// recvmsg(2), with the descriptors that came. Returns the bytes, 0 at the end.
+ssize_t receive(int socket, char* bytes, size_t length, std::vector<Fd>& descriptors, const char* what,
+                Failure& failure) {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)] = {};
-    bytes.resize(limit);
-    iovec part = {bytes.data(), limit};
+    iovec part = {bytes, length};
     msghdr message = {};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -95,7 +97,7 @@ int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>
     do {
         received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     } while (received < 0 && errno == EINTR);
-    if (received < 0) return failure.set("recvmsg", "packet");
+    if (received < 0) return failure.set("recvmsg", what);
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
          header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
@@ -106,10 +108,69 @@ int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>
             descriptors.emplace_back(descriptor);
         }
     }
-    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
-        return failure.set("recvmsg", "packet", EMSGSIZE);
+    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return failure.set("recvmsg", what, EMSGSIZE);
+    return received;
+}
+
+/// All of `length` bytes, however they come.
+int receive_whole(int socket, char* bytes, size_t length, std::vector<Fd>& descriptors, const char* what,
+                  Failure& failure) {
+    for (size_t got = 0; got < length;) {
+        const ssize_t received = receive(socket, bytes + got, length - got, descriptors, what, failure);
+        if (received < 0) return -1;
+        if (received == 0) return failure.set("recvmsg", what, ECONNRESET);
+        got += static_cast<size_t>(received);
+    }
+    return 0;
+}
+
+int address_of(const char* path, sockaddr_un& address, Failure& failure) {
+    address.sun_family = AF_UNIX;
+    const size_t length = strlen(path);
+    if (length >= sizeof address.sun_path) return failure.set("connect", path, ENAMETOOLONG);
+    memcpy(address.sun_path, path, length);
+    return 0;
+}
+
+}  // namespace
+
+int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>& descriptors,
+                   Failure& failure) {
+    bytes.resize(limit);
+    const ssize_t received = receive(socket, bytes.data(), limit, descriptors, "packet", failure);
+    if (received < 0) return -1;
     bytes.resize(static_cast<size_t>(received));
     return 0;
+}
+
+int exchange(const char* path, const std::string& request, size_t limit, int seconds, std::string& reply,
+             std::vector<Fd>& descriptors, Failure& failure) {
+    sockaddr_un address = {};
+    if (address_of(path, address, failure) < 0) return -1;
+    Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!socket) return failure.set("socket", path);
+    timeval patience = {};
+    patience.tv_sec = seconds;
+    if (setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+        setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0)
+        return failure.set("setsockopt", path);
+    if (connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
+        return failure.set("connect", path);
+    for (size_t sent = 0; sent < request.size();) {
+        const ssize_t part = send(socket.get(), request.data() + sent, request.size() - sent, MSG_NOSIGNAL);
+        if (part < 0 && errno == EINTR) continue;
+        if (part < 0) return failure.set("send", path);
+        sent += static_cast<size_t>(part);
+    }
+    unsigned char header[4] = {};
+    if (receive_whole(socket.get(), reinterpret_cast<char*>(header), sizeof header, descriptors, path,
+                      failure) < 0)
+        return -1;
+    const size_t length = static_cast<size_t>(header[0]) << 24 | static_cast<size_t>(header[1]) << 16 |
+                          static_cast<size_t>(header[2]) << 8 | header[3];
+    if (length > limit) return failure.set("recvmsg", path, EMSGSIZE);
+    reply.resize(length);
+    return receive_whole(socket.get(), reply.data(), length, descriptors, path, failure);
 }
 
 int send_datagram(const char* path, const char* message, Failure& failure) {
@@ -121,7 +182,7 @@ int send_datagram(const char* path, const char* message, Failure& failure) {
     if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
     Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return failure.set("socket", path);
-    const socklen_t size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+    const socklen_t size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + strlen(path));
     if (sendto(socket.get(), message, strlen(message), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
                size) < 0)
         return failure.set("sendto", path);

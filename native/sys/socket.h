@@ -40,6 +40,12 @@ int send_packet(int socket, const void* bytes, size_t length, Failure& failure);
 int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>& descriptors,
                    Failure& failure);
 
+/// Connects to a Unix stream socket, sends `request` and waits at most `seconds` for each part of the reply:
+/// a length of four bytes, the highest first, and that many bytes, at most `limit`, with the descriptors
+/// beside their first.
+int exchange(const char* path, const std::string& request, size_t limit, int seconds, std::string& reply,
+             std::vector<Fd>& descriptors, Failure& failure);
+
 /// One datagram to a Unix socket; a leading '@' names an abstract one (sd_notify(3)).
 int send_datagram(const char* path, const char* message, Failure& failure);
 
