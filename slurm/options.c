@@ -32,7 +32,8 @@ static struct spank_option container_image_option = {
     (char*)"container-image", (char*)"REF", (char*)"[berth] the same as --image", 1, 1, set_image};
 
 int refuse_option(const struct berth_failure* failure) {
-    slurm_error("berth: %s: %s: %s", failure->code, failure->what, failure->why);
+    slurm_error("berth: %s: %s", failure->code, failure->what);
+    slurm_error("berth:   why: %s", failure->why);
     slurm_error("berth:   hint: %s", failure->hint);
     return -1;
 }

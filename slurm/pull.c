@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "berth_plugin.h"
 
-enum { STATUS_NOT_STARTED = 127 };
+enum { STATUS_NOT_STARTED = 127, LOOK_MS = 100 };
 
 static void free_list(char*** list) {
     free(*list);
@@ -32,6 +33,31 @@ static _Noreturn void become_pull(pid_t parent, char* const* arguments, char* co
         prctl(PR_SET_PDEATHSIG, (unsigned long)SIGTERM, 0UL, 0UL, 0UL) == 0 && getppid() == parent)
         execve(plugin.command, arguments, environment);
     _exit(STATUS_NOT_STARTED);
+}
+
+static void restore_mask(const sigset_t* mask) {
+    sigprocmask(SIG_SETMASK, mask, NULL);
+}
+
+/* Waits for the pull's end, and hands on what should end this process meanwhile. A terminal's own signals
+ * have reached both. Slurm's commands block these signals, so that they would come only when the pull is
+ * over. */
+static int await_pull(pid_t child, int* status) {
+    static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    sigset_t signals;
+    sigset_t before __attribute__((cleanup(restore_mask)));
+    sigemptyset(&signals);
+    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++) sigaddset(&signals, ending[i]);
+    sigprocmask(SIG_BLOCK, &signals, &before);
+    for (;;) {
+        const pid_t ended = waitpid(child, status, WNOHANG);
+        if (ended == child) return 0;
+        if (ended < 0 && errno != EINTR) return -1;
+        const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+        siginfo_t about;
+        const int number = sigtimedwait(&signals, &about, &look);
+        if (number > 0 && about.si_code != SI_KERNEL) kill(child, number);
+    }
 }
 
 enum pull_result pull_image(void) {
@@ -55,9 +81,7 @@ enum pull_result pull_image(void) {
     if (child < 0) return PULL_NOT_STARTED;
     if (child == 0) become_pull(parent, arguments, environment);
     int status = 0;
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) return PULL_FAILED;
-    }
+    if (await_pull(child, &status) < 0) return PULL_FAILED;
     if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_NOT_STARTED) return PULL_NOT_STARTED;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PULL_DONE : PULL_FAILED;
 }
