@@ -171,5 +171,8 @@ declare module 'berth-native' {
   /** sd_notify(3)'s datagram to a Unix socket; a leading "@" names an abstract one. */
   export function notify(path: string, message: string): void;
 
+  /** malloc_trim(3): gives memory that was freed back to the kernel. V8's own heap is not malloc's. */
+  export function trimMemory(): void;
+
   export function close(fd: number): void;
 }

@@ -1,6 +1,7 @@
 #include "../sys/process.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -81,6 +82,10 @@ Napi::Value lock_binding(const Napi::CallbackInfo& info) {
     throw to_error(info.Env(), failure);
 }
 
+void trim_memory_binding(const Napi::CallbackInfo&) {
+    malloc_trim(0);
+}
+
 void close_binding(const Napi::CallbackInfo& info) {
     if (close(integer(info, 0)) < 0) {
         Failure failure;
@@ -98,6 +103,7 @@ void export_processes(Napi::Env env, Napi::Object exports) {
     exports.Set("signal", Napi::Function::New(env, signal_binding));
     exports.Set("pipeOf", Napi::Function::New(env, pipe_of_binding));
     exports.Set("lock", Napi::Function::New(env, lock_binding));
+    exports.Set("trimMemory", Napi::Function::New(env, trim_memory_binding));
     exports.Set("close", Napi::Function::New(env, close_binding));
 }
 

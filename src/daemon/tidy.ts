@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { native } from '../native/index.js';
 
 /** How long berthd has to have nothing to do, in milliseconds. */
 const QUIET = 5_000;
@@ -26,5 +27,6 @@ export class Tidier {
   #tidy(): void {
     this.#timer = undefined;
     this.#collect();
+    native.trimMemory();
   }
 }

@@ -87,7 +87,7 @@ describe('a launch', () => {
       nodeName: 'n1',
     });
     expect(launch.phases?.map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['request', 'identity', 'policy', 'image mount', 'build', 'pin']),
+      expect.arrayContaining(['request', 'identity', 'spawn', 'namespaces', 'policy', 'image mount', 'build', 'pin']),
     );
     expect(await ask(container, 'read', '/etc/passwd')).toMatch(
       /^nobody:x:65534:65534:[^:]*:[^:]*:[^:]*\nroot:x:0:0:::$/,

@@ -1,5 +1,5 @@
 // berthd may be killed at any moment.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { expectNothingLeft, leftovers, settled } from './leftovers.js';
@@ -162,6 +162,8 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
   });
 });
 
+/** Of all its threads: each has the children that it started. */
 function childrenOf(pid: number): string {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')).join('');
 }
