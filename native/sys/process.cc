@@ -145,6 +145,13 @@ Fd pipe_of(pid_t pid, int pidfd, int fd, uid_t owner, Failure& failure) {
         failure.set("open", "the client's pipe");
         return Fd();
     }
+    // To a reader that has never seen a writer, epoll does not tell the end. Writers may have been and gone
+    // before it was opened, so it sees this one, which is gone at once.
+    const Fd writer(open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!writer) {
+        failure.set("open", "the client's pipe");
+        return Fd();
+    }
     return pipe;
 }
 

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   closeSync,
@@ -9,6 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builderExecutable, native, type Builder } from '../../src/native/index.js';
@@ -165,6 +167,24 @@ describe('the pipe of another process', () => {
     native.close(pipe);
     await client.close();
     rmSync(join(scratch, 'fifo'));
+  });
+
+  it('shows its end to a reader that polls, though its writers had gone before it was opened', async () => {
+    const fifo = join(scratch, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const fill = `exec 9<>${fifo} 8<${fifo}; printf content >&9; exec 9>&-; exec "$@"`;
+    const client = await Caller.connect(scratch, ['sh', '-c', fill, 'sh']);
+    const reader = new Socket({
+      fd: native.pipeOf(client.pid, client.pidfd, 8, 0),
+      readable: true,
+      writable: false,
+    });
+    let text = '';
+    reader.setEncoding('utf8').on('data', (part: string) => (text += part));
+    await once(reader, 'end');
+    expect(text).toBe('content');
+    await client.close();
+    rmSync(fifo);
   });
 
   it("is not opened when it is another user's, nor is anything else", async () => {
