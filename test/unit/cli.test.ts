@@ -89,7 +89,7 @@ describe('help', () => {
     expect(status).toBe(0);
     for (const { name, summary } of commands) expect(stdout).toMatch(new RegExp(`^    ${name} +${summary}$`, 'm'));
     expect(commands.map(({ name }) => name).join(' ')).toBe(
-      'ps exec images pull import login logout config version help',
+      'ps exec images pull import login logout health config version help',
     );
   });
 
@@ -128,7 +128,7 @@ describe('a wrong command line', () => {
     [
       ['frobnicate'],
       'berth has no command frobnicate',
-      'its commands are ps, exec, images, pull, import, login, logout, config, version, help',
+      'its commands are ps, exec, images, pull, import, login, logout, health, config, version, help',
     ],
     [['ps', '--jsno'], 'berth ps has no option --jsno', 'did you mean --json?'],
     [['ps', '-x'], 'berth ps has no option -x', 'its options are --timeline, --json, --socket, --help'],

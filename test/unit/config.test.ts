@@ -31,6 +31,8 @@ describe('a configuration', () => {
         path: '/var/lib/berth',
         import: 'root',
         pull: 'anyone',
+        pullAtLaunch: true,
+        pullTimeout: 3600,
         largestImage: 100,
         mostEntries: 4_000_000,
         layerCache: 51_200,
@@ -39,6 +41,19 @@ describe('a configuration', () => {
       },
       container: { userns: 'on', home: true, mounts: [], buildTimeout: 30 },
       slurm: { spoolDir: '', prepare: false },
+      health: {
+        drain: false,
+        drainAfter: 2,
+        resumeAfter: 3,
+        skip: [],
+        mounts: [],
+        links: [],
+        free: 5,
+        verify: 8,
+        canary: true,
+        kernelLogHours: 24,
+        siteChecks: '/etc/berth/health.d',
+      },
     });
     expect([...origins.values()]).toEqual(allKeys.map(() => 'default'));
   });
@@ -86,12 +101,12 @@ describe('a problem names the file, the line, what was found and what was expect
     [
       'an unknown key, with the nearest',
       '[store]\n\ncompression_levle = 4',
-      'berth.toml:3: [store] has no key compression_levle | did you mean compression_level? expected one of path, import, pull, largest_image, most_entries, layer_cache, promise_days, compression_level',
+      'berth.toml:3: [store] has no key compression_levle | did you mean compression_level? expected one of path, import, pull, pull_at_launch, pull_timeout, largest_image, most_entries, layer_cache, promise_days, compression_level',
     ],
     [
       'a key of another table',
       '[store]\nlog_level = "info"',
-      'berth.toml:2: [store] has no key log_level | did you mean [daemon] log_level? expected one of path, import, pull, largest_image, most_entries, layer_cache, promise_days, compression_level',
+      'berth.toml:2: [store] has no key log_level | did you mean [daemon] log_level? expected one of path, import, pull, pull_at_launch, pull_timeout, largest_image, most_entries, layer_cache, promise_days, compression_level',
     ],
     [
       'an unknown key like no other',
@@ -101,27 +116,27 @@ describe('a problem names the file, the line, what was found and what was expect
     [
       'a key under a key',
       '[store]\npath.x = "/x"',
-      'berth.toml:2: [store] has no key path.x | did you mean path? expected one of path, import, pull, largest_image, most_entries, layer_cache, promise_days, compression_level',
+      'berth.toml:2: [store] has no key path.x | did you mean path? expected one of path, import, pull, pull_at_launch, pull_timeout, largest_image, most_entries, layer_cache, promise_days, compression_level',
     ],
     [
       'an unknown table, with the nearest',
       '[contaner]\nhome = 1',
-      'berth.toml:1: unknown table [contaner] | did you mean [container]? expected one of [daemon], [store], [container], [slurm]',
+      'berth.toml:1: unknown table [contaner] | did you mean [container]? expected one of [daemon], [store], [container], [slurm], [health]',
     ],
     [
       'a table below a table',
       '[store.path]',
-      'berth.toml:1: unknown table [store.path] | expected one of [daemon], [store], [container], [slurm]',
+      'berth.toml:1: unknown table [store.path] | expected one of [daemon], [store], [container], [slurm], [health]',
     ],
     [
       'an array of tables',
       '\n[[store]]',
-      'berth.toml:2: [[store]] is an array of tables | expected one of the tables [daemon], [store], [container], [slurm]',
+      'berth.toml:2: [[store]] is an array of tables | expected one of the tables [daemon], [store], [container], [slurm], [health]',
     ],
     [
       'a key outside of tables',
       'log_level = "info"',
-      'berth.toml:1: the key log_level stands outside of a table | did you mean [daemon] log_level? expected it under one of [daemon], [store], [container], [slurm]',
+      'berth.toml:1: the key log_level stands outside of a table | did you mean [daemon] log_level? expected it under one of [daemon], [store], [container], [slurm], [health]',
     ],
     ['a value for a table', 'store = "/images"', 'berth.toml:1: store is "/images" | expected a table, [store]'],
     ['a wrong type', '[container]\nhome = "yes"', 'berth.toml:2: [container] home is "yes" | expected true or false'],
