@@ -129,10 +129,13 @@ class ImageWriter {
     void add_xattrs() {
         for (const std::string& set : tree_.xattrs()) {
             check(sqfs_xattr_writer_begin(xattrs_.get(), 0), "writing extended attributes");
-            for (const Xattr& xattr : decode(set))
-                check(sqfs_xattr_writer_add(xattrs_.get(), xattr.name.c_str(), xattr.value.data(),
-                                            xattr.value.size()),
-                      "writing extended attributes");
+            for (const Xattr& xattr : decode(set)) {
+                const int code = sqfs_xattr_writer_add(xattrs_.get(), xattr.name.c_str(), xattr.value.data(),
+                                                       xattr.value.size());
+                if (code == SQFS_ERROR_UNSUPPORTED)
+                    fail(Kind::kLayer, "the layer file has damaged extended attributes");
+                check(code, "writing extended attributes");
+            }
             uint32_t index = kNone;
             check(sqfs_xattr_writer_end(xattrs_.get(), &index), "writing extended attributes");
             xattr_indices_.push_back(index);

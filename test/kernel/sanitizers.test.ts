@@ -27,4 +27,12 @@ describe('under AddressSanitizer and UndefinedBehaviorSanitizer', () => {
   it('the builder passes all its tests', { timeout: 120_000 }, async () => {
     expect(await sanitize('builder')).toMatch(/\d+ passed/);
   });
+
+  it('the converter makes an image of any archive and layer file, or says why not', { timeout: 120_000 }, async () => {
+    expect(await sanitize('archives')).toMatch(/^2500 archives, \d+ of them images/);
+  });
+
+  it('the converter passes all its tests', { timeout: 300_000 }, async () => {
+    expect(await sanitize('converter')).toMatch(/\d+ passed/);
+  });
 });
