@@ -13,7 +13,7 @@ async function begin(place: Place): Promise<Session> {
   const { directory, compression, signal } = place;
   await mkdir(directory);
   const layout = join(directory, 'layout');
-  const image = join(directory, 'image.squashfs');
+  const image = (tag: string): string => join(directory, `${tag}.squashfs`);
   const converted = new Map<string, string>();
 
   const convertLayers = async (tag: string): Promise<void> => {
@@ -28,7 +28,7 @@ async function begin(place: Place): Promise<Session> {
     const layers = await layersOf(layout, tag);
     await assemble(
       layers.map(({ digest }) => converted.get(digest) ?? ''),
-      image,
+      image(tag),
       { signal },
     );
   };
@@ -40,7 +40,7 @@ async function begin(place: Place): Promise<Session> {
       'berth-converter assemble': await timed(() => assembleImage(tag)),
     }),
     tidy: () => Promise.resolve(),
-    imageSize: async () => (await stat(image)).size,
+    imageSize: async (tag) => (await stat(image(tag))).size,
     end: () => rm(directory, { recursive: true, force: true }),
   };
 }

@@ -19,9 +19,9 @@ async function begin(place: Place): Promise<Session> {
   await mkdir(directory);
   const layout = join(directory, 'layout');
   const bundle = join(directory, 'bundle');
-  const image = join(directory, 'image.squashfs');
-  const squash = [
-    ...['mksquashfs', join(bundle, 'rootfs'), image, '-noappend', '-quiet', '-no-progress'],
+  const image = (tag: string): string => join(directory, `${tag}.squashfs`);
+  const squash = (tag: string): readonly string[] => [
+    ...['mksquashfs', join(bundle, 'rootfs'), image(tag), '-noappend', '-quiet', '-no-progress'],
     ...['-comp', 'zstd', '-Xcompression-level', String(level), '-b', String(blockSize)],
     ...['-processors', String(processors)],
   ];
@@ -30,11 +30,11 @@ async function begin(place: Place): Promise<Session> {
     pull: async (tag) => ({
       'skopeo copy': await timed(() => copyFromRegistry(place, layout, tag)),
       'umoci unpack': await timed(() => run(['umoci', 'unpack', '--image', `${layout}:${tag}`, bundle], { signal })),
-      mksquashfs: await timed(() => run(squash, { quiet: true, signal })),
+      mksquashfs: await timed(() => run(squash(tag), { quiet: true, signal })),
     }),
     // Other tools start from a clean directory as well: umoci unpacks into none that exists.
     tidy: () => rm(bundle, { recursive: true, force: true }),
-    imageSize: async () => (await stat(image)).size,
+    imageSize: async (tag) => (await stat(image(tag))).size,
     end: () => rm(directory, { recursive: true, force: true }),
   };
 }

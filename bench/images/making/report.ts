@@ -64,19 +64,13 @@ export function makingNotes(
   { layers, samples, fileSystem }: Making,
   { rounds, compression, processors }: MakingPlan,
 ): string {
-  const sizes = (tag: Tag): string => layers[tag].map((size) => mebibytes(size).toFixed(1)).join(', ');
+  const sizes = (tag: Tag): readonly string[] => layers[tag].map((size) => mebibytes(size).toFixed(1));
+  const top = (tag: Tag): string => sizes(tag).at(-1) ?? '-';
   const image = samples.find(({ tag }) => tag === tags.first)?.image ?? Number.NaN;
   return [
     `Medians ± median absolute deviation of ${rounds} rounds. "× as fast" compares with ${peersWay.title} of the same round.`,
-    `zstd ${compression.level}, blocks of ${compression.blockSize / 1024} KiB, ${processors} processors, ${fileSystem}. ` +
-      `Compressed layers, MiB: ${sizes(tags.first)}; the squashfs of them: ${mebibytes(image).toFixed(0)}.`,
-    `On top instead, MiB: ${layers['small-change']
-      .slice(-1)
-      .map((size) => mebibytes(size).toFixed(1))
-      .join()} (small), ` +
-      `${layers['large-change']
-        .slice(-1)
-        .map((size) => mebibytes(size).toFixed(1))
-        .join()} (large).`,
+    `zstd ${compression.level}, blocks of ${compression.blockSize / 1024} KiB, ${processors} processors, ${fileSystem}.`,
+    `Compressed layers, MiB: ${sizes(tags.first).join(', ')}; the squashfs of them: ${mebibytes(image).toFixed(0)}.`,
+    `Layers on top that are new, MiB: ${top('small-change')} (small), ${top('large-change')} (large).`,
   ].join('\n');
 }

@@ -84,7 +84,7 @@ async function measure(session: Session, tag: Tag, disk: ScratchDisk): Promise<O
   await session.tidy();
   await disk.written();
   const kept = (await disk.used()) - before.used;
-  return { wall, phases, processor, memory, written, kept, image: await session.imageSize(), quiet };
+  return { wall, phases, processor, memory, written, kept, image: await session.imageSize(tag), quiet };
 }
 
 /** Of the programs that have run so far and the daemons with theirs, in milliseconds. */

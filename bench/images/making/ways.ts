@@ -24,8 +24,8 @@ export interface Session {
   pull(tag: Tag): Promise<Phases>;
   /** Removes what nobody needs once the squashfs file is there. Not timed. */
   tidy(): Promise<void>;
-  /** Bytes of the squashfs file that was made last. */
-  imageSize(): Promise<number>;
+  /** Bytes of the squashfs file that was made last, of this tag. */
+  imageSize(tag: Tag): Promise<number>;
   end(): Promise<void>;
 }
 
