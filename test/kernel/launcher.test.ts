@@ -317,7 +317,7 @@ describe('ranks with a mount namespace of their own, as with a job_container plu
 function findImage(digest: string): string {
   const hash = digest.slice('sha256:'.length);
   const [name = ''] = readdirSync(join(scratch, 'store'), { recursive: true, encoding: 'utf8' }).filter(
-    (path) => path.includes(hash) && !path.endsWith('.json'),
+    (path) => path.startsWith('images/') && path.includes(hash) && !path.endsWith('.json'),
   );
   const path = join(scratch, 'store', name);
   expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(hash);
