@@ -68,7 +68,7 @@ export const installationChecks: readonly Check[] = [
   {
     id: 'plugin-slurm',
     family: 'installation',
-    reads: "the plugin's version note, and scontrol --version",
+    reads: "the plugin's version note, and slurmd -V",
     rule: 'the plugin was built for the major release of Slurm that is installed',
     matters: 'slurmd refuses a plugin of another release, and with a required one it does not start',
     hint: "install the plugin package for this release of Slurm before slurmd's next start",
@@ -81,7 +81,7 @@ export const installationChecks: readonly Check[] = [
         probe,
         memory.get('slurm release', () => ({ release: '', asked: 0 })),
       );
-      if (running === '') return unknown('scontrol --version does not tell a release');
+      if (running === '') return unknown('slurmd -V does not tell a release');
       return built === running
         ? pass(`built for Slurm ${built}, which is installed`)
         : fail(`${path} was built for Slurm ${built || 'of an unknown release'}, and ${running} is installed`);
@@ -166,12 +166,12 @@ function octal({ mode }: { readonly mode: number }): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
-/** How long what scontrol said of itself is believed, in milliseconds: it costs more than the other checks. */
+/** How long what slurmd said of itself is believed, in milliseconds: it costs more than the other checks. */
 const RELEASE_AGE = 3_600_000;
 
 async function slurmRelease(probe: ProbeSession, known: { release: string; asked: number }): Promise<string> {
   if (known.release !== '' && performance.now() - known.asked < RELEASE_AGE) return known.release;
-  const { output } = await probe.run(['scontrol', '--version']);
+  const { output } = await probe.run(['slurmd', '-V']);
   known.release = /^slurm\S* (\d+\.\d+)/m.exec(output)?.[1] ?? '';
   known.asked = performance.now();
   return known.release;

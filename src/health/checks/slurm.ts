@@ -5,6 +5,7 @@ import { fail, pass, warn, type Check, type Context, type Verdict } from '../che
 import { readMounts, readSmall, type Places } from '../places.js';
 import { ProbeFailure } from '../probe.js';
 import type { SlurmFacts } from '../slurm-facts.js';
+import { answering } from './store.js';
 
 /** timex.h */
 const STA_UNSYNC = 0x40;
@@ -97,12 +98,14 @@ function checkCgroups(slurm: SlurmFacts | undefined, places: Places): Verdict {
 async function checkClock({ config, probe }: Context): Promise<Verdict> {
   const [, status = 0] = (await probe.ask('clock', [])).toString().trim().split(' ').map(Number);
   let ahead = 0;
-  try {
-    const { temporary } = new Layout(config.store.path);
-    ahead = Number((await probe.ask('write', [temporary])).toString()) / 1000;
-  } catch (error) {
-    // Whether the store can be written to is another check's business.
-    if (!(error instanceof ProbeFailure)) throw error;
+  // Whether the store can be reached and written to is other checks' business.
+  if (typeof (await answering(config.store.path, probe)) !== 'string') {
+    try {
+      const { temporary } = new Layout(config.store.path);
+      ahead = Number((await probe.ask('write', [temporary])).toString()) / 1000;
+    } catch (error) {
+      if (!(error instanceof ProbeFailure)) throw error;
+    }
   }
   return judgeClock(status, ahead);
 }

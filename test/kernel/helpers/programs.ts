@@ -11,6 +11,7 @@ export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..', '
 const PROGRAMS = {
   caller: { flags: [], sources: [] },
   datagram: { flags: [], sources: [] },
+  'forbid-userns': { flags: [], sources: [] },
   enter: {
     flags: ['-Ibuild/generated', '-DBERTH_VERSION="test"'],
     sources: ['native/client/enter.c', 'native/client/failure.c'],
