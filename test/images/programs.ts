@@ -18,3 +18,8 @@ export async function compileMpi(source: string, mpi: Mpi, target: string): Prom
 export async function compile(source: string, target: string): Promise<void> {
   await run('cc', ['-O1', '-Wall', '-Wextra', '-Werror', '-o', target, join(here, `${source}.c`)]);
 }
+
+/** As {@link compile}, without libraries: for an image that has nothing else. */
+export async function compileStatic(source: string, target: string): Promise<void> {
+  await run('cc', ['-O1', '-static', '-Wall', '-Wextra', '-Werror', '-o', target, join(here, `${source}.c`)]);
+}

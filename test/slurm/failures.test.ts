@@ -7,17 +7,20 @@ import { configurations, Site } from './site.js';
 import { buildPluginOfVersion, listenInsteadOfDaemon, usePlugin } from './substitutes.js';
 
 // Seconds that a rank tries to reach berthd, and waits for its answer.
-const PATIENCE = 'wait=0 timeout=1';
+const PATIENCE = 'wait=0 timeout=1 pull=no';
 
 let site: Site;
 let otherPlugin: string;
 beforeAll(async () => {
   site = await Site.start({
     plugstackArguments: PATIENCE,
+    berthConfig: 'pull_at_launch = false\n[container]\n',
     prepare: async (started) => {
       otherPlugin = await buildPluginOfVersion(99, started.cluster.dir);
       for (const name of ['overwritten', 'shortened', 'replaced']) await started.importTiny(name);
       await damageImages(started);
+      // With it, most of this would be refused at submit already (pinning.test.ts): here it is the nodes that find out.
+      await started.cluster.stopDaemon('login');
     },
   });
   return () => site.stop();
@@ -122,7 +125,7 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
 
   it('a store that is full', async () => {
     const { cluster } = site;
-    const full = `[store]\npath = "/mnt"\n[container]\nuserns = "${configuration.userns}"\n`;
+    const full = `[store]\npath = "/mnt"\npull_at_launch = false\n[container]\nuserns = "${configuration.userns}"\n`;
     const config = join(cluster.dir, 'full.toml');
     await writeFile(config, full);
     await cluster.stopDaemon(node);

@@ -6,7 +6,7 @@ let site: Site;
 beforeAll(async () => {
   site = await Site.start({
     slurmConf: 'PrologFlags=Alloc\n',
-    berthConfig: '[slurm]\nprepare = true\nspool_dir = "/var/spool/slurmd"\n[container]\n',
+    berthConfig: 'pull_at_launch = false\n[slurm]\nprepare = true\nspool_dir = "/var/spool/slurmd"\n[container]\n',
     plugstackArguments: 'wait=0',
   });
   return () => site.stop();
@@ -48,10 +48,15 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
   });
 
   it('an image that cannot be had is reported by the first step, and drains no node', async () => {
-    const { status, stderr } = await site.shell(configuration, 'srun --image=unknown true');
-    expect(stderr).toContain('BERTH_IMAGE_UNKNOWN: there is no image unknown');
-    expect(status).toBe(1);
-    expect(await site.cluster.nodeState(node)).toMatchObject({ reason: '' });
+    await site.cluster.stopDaemon('login');
+    try {
+      const { status, stderr } = await site.shell(configuration, 'srun --image=unknown true');
+      expect(stderr).toContain('BERTH_IMAGE_UNKNOWN: there is no image unknown');
+      expect(status).toBe(1);
+      expect(await site.cluster.nodeState(node)).toMatchObject({ reason: '' });
+    } finally {
+      await site.startDaemon('login');
+    }
   });
 
   it('without berthd the job starts, and its first step reports that', async () => {

@@ -8,6 +8,7 @@ let site: Site;
 beforeAll(async () => {
   const where = '#!/bin/sh\necho "$1 $(cat /image 2>/dev/null || echo the host)"\n';
   site = await Site.start({
+    berthConfig: 'pull_at_launch = false\n[container]\n',
     slurmConf: 'LaunchParameters=use_interactive_step\nPrologFlags=Alloc,Contain\n',
     prepare: (started) => started.write('where', where),
   });
@@ -65,7 +66,8 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
     });
 
     it('a batch script whose image cannot be had fails, and leaves node and queue as they are', async () => {
-      const said = await inBatch('unknown');
+      await site.cluster.stopDaemon('login');
+      const said = await inBatch('unknown').finally(() => site.startDaemon('login'));
       expect(said[0]).toContain('berth: BERTH_IMAGE_UNKNOWN: there is no image unknown');
       expect(said.join()).not.toContain('the host');
       expect((await lines('cat state')).join()).toMatch(/ JobState=FAILED .* Restarts=0 .* ExitCode=1:0 /);
