@@ -49,7 +49,7 @@ export function makeTerminal(
     progress: (text) => {
       if (!watched) return;
       // A line that the terminal breaks in two could not be removed as one.
-      const width = (stderr.columns ?? 80) - 1;
+      const width = (stderr.columns === undefined || stderr.columns === 0 ? 80 : stderr.columns) - 1;
       const lines = text === '' ? [] : text.split('\n').map((line) => line.slice(0, width));
       const output = clear() + lines.join('\n');
       shown = lines.length;

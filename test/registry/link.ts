@@ -54,17 +54,13 @@ export class Link {
 
   #serve(client: Socket): void {
     const server = connect(this.target, '127.0.0.1');
-    for (const [socket, other] of [
-      [client, server],
-      [server, client],
-    ] as const) {
+    for (const socket of [client, server]) {
       this.#sockets.add(socket);
       socket.on('error', () => undefined);
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        other.destroy();
-      });
+      socket.on('close', () => this.#sockets.delete(socket));
     }
+    // Not the other way: what the server has sent before it closed is still to be passed on.
+    client.on('close', () => server.destroy());
     client.pipe(server);
     void this.#forward(server, client);
   }

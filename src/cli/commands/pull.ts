@@ -68,6 +68,9 @@ export const pull: Command = {
   run: (call) => untilInterrupted(call.terminal, (signal) => pullImage(call, signal)),
 };
 
+/** How much of a digest tells images apart for people, in characters. */
+const SHOWN = 'sha256:'.length + 12;
+
 async function pullImage(call: Call, signal: AbortSignal): Promise<number> {
   const { operands, value, socket, terminal } = call;
   const [text = ''] = operands;
@@ -78,7 +81,7 @@ async function pullImage(call: Call, signal: AbortSignal): Promise<number> {
   const platform = value('platform');
   const mode = progressMode(call);
   const begin = Date.now();
-  const progress = new Progress(name || `${reference.text}@${reference.digest ?? ''}`.slice(0, 60), terminal, mode);
+  const progress = new Progress(name || `${reference.text}@${reference.digest?.slice(0, SHOWN) ?? ''}`, terminal, mode);
   try {
     progress.finding();
     const options = {
@@ -132,9 +135,10 @@ function report(
   const result = { image: view, pinned, fetched };
   if (mode === 'json') terminal.print(JSON.stringify({ event: 'done', ...result }));
   else if (flag('json')) terminal.print(JSON.stringify(result, undefined, 2));
-  else if (flag('quiet')) terminal.print(image.manifest ?? view.digest);
+  else if (flag('quiet')) terminal.print(image.manifest || view.digest);
   else {
-    terminal.print(`pulled ${view.name}  ${image.manifest ?? view.digest}`);
+    const digest = image.manifest || view.digest;
+    terminal.print(view.name === digest ? `pulled ${digest}` : `pulled ${view.name}  ${digest}`);
     const came = fetched === 0 ? 'nothing new was fetched' : `${size(fetched)} fetched`;
     terminal.print(terminal.dim(`${came}, ${size(view.size)} in the store, ${seconds.toFixed(1)} s`));
   }
