@@ -101,13 +101,14 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
     const launch = { launch: { containerId: '0123456789ab', userNamespace: true, image: 'debian:latest' } };
     const newer = Buffer.from(encodeReply(launch));
     const eachRank = { eachRank: true };
+    const both = { eachRank: true, bySrun: true };
     newer[1] = 2; // field 1 is the protocol version
     it.each([
       ['speaks another language', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), 'stay', 'BERTH_PROTOCOL_FRAME', {}],
       ['answers with nonsense', frame(Buffer.from('no message')), 'stay', 'BERTH_PROTOCOL_FRAME', {}],
       ['speaks a newer protocol', frame(newer), 'stay', 'BERTH_PROTOCOL_VERSION', {}],
-      ['answers another question', frame(encodeReply({ images: {} })), 'stay', 'BERTH_PROTOCOL_FRAME', eachRank],
-      ['gives no namespaces', frame(encodeReply(launch)), 'stay', 'BERTH_PROTOCOL_FRAME', eachRank],
+      ['answers another question', frame(encodeReply({ images: {} })), 'stay', 'BERTH_PROTOCOL_FRAME', both],
+      ['gives no namespaces', frame(encodeReply(launch)), 'stay', 'BERTH_PROTOCOL_FRAME', both],
       ['hangs up', Buffer.alloc(0), 'end', 'BERTH_DAEMON_UNREACHABLE', eachRank],
       ['stops half-way', frame(encodeReply(launch)).subarray(0, 9), 'end', 'BERTH_DAEMON_UNREACHABLE', eachRank],
       ['never answers', Buffer.alloc(0), 'stay', 'BERTH_DAEMON_UNREACHABLE', eachRank],
