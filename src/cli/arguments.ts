@@ -5,7 +5,7 @@ import { globalOptions, type Command, type Option } from './command.js';
 
 export const DEFAULT_SOCKET = '/run/berth/berthd.sock';
 
-export type Values = Readonly<Record<string, string | boolean | undefined>>;
+export type Values = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 export interface Arguments {
   readonly values: Values;
@@ -39,6 +39,7 @@ export function parseLeading(argv: readonly string[]): Leading {
  * @throws BerthError BERTH_USAGE
  */
 export function parseCommand(command: Command, argv: readonly string[]): Arguments {
+  if (command.passesOptions) return takeOwn(argv, command);
   const parsed = parse([...command.options, ...globalOptions], argv, command.name);
   if (parsed.values['help'] === true) return parsed;
   const { operands } = parsed;
@@ -58,11 +59,29 @@ export function parseCommand(command: Command, argv: readonly string[]): Argumen
   return parsed;
 }
 
+/** The global options among words that are for another program. */
+function takeOwn(argv: readonly string[], command: Command): Arguments {
+  const operands: string[] = [];
+  const values: Record<string, string | boolean> = {};
+  for (let at = 0; at < argv.length; at++) {
+    const word = argv[at] ?? '';
+    const [, socket] = /^--socket=(.*)$/s.exec(word) ?? [];
+    if (word === '--help' || word === '-h') values['help'] = true;
+    else if (socket !== undefined) values['socket'] = socket;
+    else if (word === '--socket') values['socket'] = argv[++at] ?? '';
+    else operands.push(word);
+  }
+  if (values['socket'] === '')
+    throw usage(`berth ${command.name} was called wrongly`, '--socket needs a path', command.name);
+  return { values, operands };
+}
+
 function parse(options: readonly Option[], argv: readonly string[], command: string | undefined): Arguments {
   const config: NonNullable<ParseArgsConfig['options']> = {};
-  for (const { name, letter, value } of options) {
+  for (const { name, letter, value, multiple } of options) {
     config[name] = {
       type: value === undefined ? 'boolean' : 'string',
+      ...(multiple === true ? { multiple } : {}),
       ...(letter === undefined ? {} : { short: letter }),
     };
   }

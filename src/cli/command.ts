@@ -6,6 +6,8 @@ export interface Option {
   readonly letter?: string;
   /** What stands for its value in the help, e.g. "PATH". An option without one is a switch. */
   readonly value?: string;
+  /** May be given more than once; {@link Call.values} has them all. */
+  readonly multiple?: true;
   readonly description: string;
 }
 
@@ -15,6 +17,8 @@ export interface Call {
   readonly flag: (name: string) => boolean;
   /** The option's value, if given. */
   readonly value: (name: string) => string | undefined;
+  /** All values of an option that may be given more than once. */
+  readonly values: (name: string) => readonly string[];
   readonly operands: readonly string[];
   /** berthd's socket. */
   readonly socket: string;
@@ -36,6 +40,8 @@ export interface Command {
   readonly examples: readonly { readonly command: string; readonly text: string }[];
   /** Exit statuses besides 0 and the usual ones. */
   readonly exitStatus?: readonly { readonly status: number; readonly text: string }[];
+  /** Has options of another program too: `operands` are all words, as they were given, --help and --socket excepted. */
+  readonly passesOptions?: true;
   /** Returns the exit status; throws errors of the table. */
   readonly run: (call: Call) => Promise<number>;
 }

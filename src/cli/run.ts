@@ -46,6 +46,7 @@ async function dispatch(
   return command.run({
     flag: (option) => values[option] === true,
     value: (option) => text(values, option),
+    values: (option) => list(values, option),
     operands,
     socket: socket === '' ? DEFAULT_SOCKET : socket,
     terminal,
@@ -66,4 +67,9 @@ function find(name: string): Command {
 function text(values: Values, name: string): string | undefined {
   const value = values[name];
   return typeof value === 'string' ? value : undefined;
+}
+
+function list(values: Values, name: string): readonly string[] {
+  const value = values[name];
+  return typeof value === 'object' ? value : [];
 }

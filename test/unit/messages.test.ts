@@ -142,7 +142,12 @@ describe('an error on the wire', () => {
   });
 
   it('never holds what would steer a terminal', () => {
-    const error = new BerthError('BERTH_IMAGE_UNKNOWN', { name: '\x1b]0;x\x07\n\u009b31m', user: 'u', host: 'h' });
+    const error = new BerthError('BERTH_IMAGE_UNKNOWN', {
+      name: '\x1b]0;x\x07\n\u009b31m',
+      user: 'u',
+      host: 'h',
+      near: '',
+    });
     const what = decodeReply(encodeError(error)).error?.what ?? '';
     expect(what).toContain('\\x1b]0;x\\x07\\x0a\\x9b31m');
     expect(what).not.toMatch(/\p{Cc}/u);

@@ -10,6 +10,8 @@ export const images: Command = {
   description: [
     'Lists the images of the site and your own. A name of your own comes before the same name of the site. An image can ' +
       'also be named by its digest, as --json shows it in full: that one never changes.',
+    'USERS is who may use it under this name: everyone, its owner alone, or how many users and groups besides. IN USE is how ' +
+      'many containers of this node run it now, or how long ago one was last started, on any node that shares the store.',
   ],
   options: [json],
   operands: [],
@@ -34,6 +36,8 @@ export const images: Command = {
       size(image.size),
       age(now - image.created),
       image.owner,
+      users(image),
+      inUse(image, now),
       image.source,
     ]);
     const columns = [
@@ -42,6 +46,8 @@ export const images: Command = {
       { title: 'SIZE', right: true },
       { title: 'AGE', right: true },
       { title: 'OWNER' },
+      { title: 'USERS' },
+      { title: 'IN USE' },
       { title: 'SOURCE' },
     ];
     terminal.print(table(columns, rows, terminal));
@@ -50,15 +56,29 @@ export const images: Command = {
 };
 
 /** An image as --json shows it. */
-export function imageView(image: v1.Image.$Properties): {
-  name: string;
-  digest: string;
-  size: number;
-  created: number;
-  owner: string;
-  source: string;
-  format: string;
-} {
+export interface ImageView {
+  readonly name: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly created: number;
+  readonly owner: string;
+  readonly source: string;
+  readonly format: string;
+  /** Digest of the manifest that it was pulled by. */
+  readonly manifest?: string;
+  readonly platform?: string;
+  /** Who may use it besides its owner. */
+  readonly access: { readonly everyone: boolean; readonly uids: readonly number[]; readonly gids: readonly number[] };
+  /** Of this node, that run it now. */
+  readonly containers: number;
+  /** Its last launch anywhere; 0 for never. */
+  readonly used: number;
+}
+
+export function imageView(image: v1.Image.$Properties): ImageView {
+  const { access } = image;
+  const manifest = image.manifest ?? '';
+  const platform = image.platform ?? '';
   return {
     name: image.name ?? '',
     digest: image.digest ?? '',
@@ -67,5 +87,26 @@ export function imageView(image: v1.Image.$Properties): {
     owner: image.owner ?? '',
     source: image.source ?? '',
     format: image.format ?? '',
+    ...(manifest === '' ? {} : { manifest }),
+    ...(platform === '' ? {} : { platform }),
+    access: { everyone: access?.everyone ?? false, uids: access?.uids ?? [], gids: access?.gids ?? [] },
+    containers: image.containers ?? 0,
+    used: image.used ?? 0,
   };
+}
+
+/** Who may use an image, in a few words. */
+function users({ access: { everyone, uids, gids } }: ImageView): string {
+  if (everyone) return 'everyone';
+  const parts = [count(uids.length, 'user'), count(gids.length, 'group')].filter((part) => part !== '');
+  return parts.length === 0 ? 'owner' : `owner, ${parts.join(', ')}`;
+}
+
+function count(number: number, what: string): string {
+  return number === 0 ? '' : `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
+function inUse({ containers, used }: ImageView, now: number): string {
+  if (containers > 0) return count(containers, 'container');
+  return used === 0 ? '-' : `${age(now - used)} ago`;
 }

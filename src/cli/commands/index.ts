@@ -1,14 +1,23 @@
 import type { Command } from '../command.js';
+import { build } from './build.js';
 import { config } from './config.js';
 import { exec } from './exec.js';
+import { exportCommand } from './export.js';
+import { gc } from './gc.js';
 import { health } from './health.js';
 import { makeHelp } from './help.js';
 import { images } from './images.js';
 import { importCommand } from './import.js';
+import { inspect } from './inspect.js';
 import { login } from './login.js';
 import { logout } from './logout.js';
+import { migrate } from './migrate.js';
 import { ps } from './ps.js';
 import { pull } from './pull.js';
+import { rmi } from './rmi.js';
+import { share } from './share.js';
+import { tag } from './tag.js';
+import { verify } from './verify.js';
 import { versionCommand } from './version.js';
 
 /** Every command, in the order of the overview. */
@@ -17,7 +26,16 @@ export const commands: readonly Command[] = [
   exec,
   images,
   pull,
+  build,
   importCommand,
+  exportCommand,
+  migrate,
+  inspect,
+  tag,
+  share,
+  rmi,
+  verify,
+  gc,
   login,
   logout,
   health,
