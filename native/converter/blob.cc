@@ -52,7 +52,7 @@ void Blob::run() {
         decompress_all();
         drain();
     } catch (const Fault& fault) {
-        if (fault.kind == Kind::kArchive) drain_anyway();
+        if (fault.kind == Kind::kArchive && !options_.blob_digest.empty()) drain_anyway();
         fault_ = fault;
     } catch (const std::bad_alloc&) {
         fault_ = Fault{Kind::kLimit, "out of memory while reading the archive", ENOMEM};

@@ -7,6 +7,7 @@
 // It takes no environment and opens no files.
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <new>
 
@@ -56,7 +57,7 @@ Converted convert_input(Output& output, const Options& options) {
         converted.blob = blob.finish();
         return converted;
     } catch (const Fault& fault) {
-        if (fault.kind == Kind::kArchive) blob.finish();
+        if (fault.kind == Kind::kArchive && !options.blob_digest.empty()) blob.finish();
         throw;
     }
 }
@@ -125,6 +126,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "berth-converter: %s\n%s", fault.c_str(), kUsage);
         return 2;
     }
+    // A limit on the size of files is an error of the write that exceeds it.
+    std::signal(SIGXFSZ, SIG_IGN);
     try {
         Output output(options.output);
         std::printf("{%s}\n", run(output, options).c_str());

@@ -61,6 +61,11 @@ export class Connection {
     return this.#closed;
   }
 
+  /** Does the client read too slowly for what it is told? */
+  get congested(): boolean {
+    return this.socket.writableNeedDrain;
+  }
+
   /** A request that takes its time keeps its connection. */
   stayOpen(): void {
     this.socket.setTimeout(0);

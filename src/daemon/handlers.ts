@@ -9,6 +9,7 @@ import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { answerHealth } from './health.js';
 import { ImageHandlers, type ImageParts } from './images.js';
+import type { PullSessions } from './pulls.js';
 import type { Reconciler } from './reconcile.js';
 import { launchOrder } from './requests.js';
 import type { Uses } from './uses.js';
@@ -26,6 +27,7 @@ const PENDING_STEP = 0xfffffffd;
 export interface Parts extends ImageParts {
   readonly launcher: Launcher;
   readonly puller: Puller;
+  readonly pulls: PullSessions;
   readonly reconciler: Reconciler;
   readonly health: Health;
   readonly uses: Uses;
@@ -69,10 +71,22 @@ export class Handlers {
       this.parts.imports.end(connection);
       return;
     }
+    if (this.#handlePull(request, connection)) return;
     if (request.images) return this.#images.list(connection);
     if (request.resolve) return this.#images.resolve(new v1.ResolveRequest(request.resolve), connection);
     if (request.health) return answerHealth(this.parts.health, new v1.HealthRequest(request.health), connection);
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
+  }
+
+  /** @returns false when the request is about something else than a pull. */
+  #handlePull({ pull, pullBlob, pullProgress, blobEnd }: v1.Request, connection: Connection): boolean {
+    const { pulls } = this.parts;
+    if (pull) pulls.begin(new v1.PullRequest(pull), connection);
+    else if (pullBlob) pulls.blob(new v1.PullBlob(pullBlob), connection);
+    else if (pullProgress) pulls.progress(new v1.PullProgress(pullProgress), connection);
+    else if (blobEnd) pulls.blobEnd(new v1.BlobEnd(blobEnd), connection);
+    else return false;
+    return true;
   }
 
   async #launch(request: v1.LaunchRequest, connection: Connection): Promise<void> {

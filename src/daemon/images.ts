@@ -2,13 +2,13 @@ import type { Config } from '../config/index.js';
 import type { Registry } from '../container/index.js';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { pinnedReference, type ImageStore } from '../image/index.js';
-import { isNativeError, native } from '../native/index.js';
 import { importScope } from '../policy/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { imageMessage } from './image-message.js';
 import type { ImportSessions } from './imports.js';
 import { onBehalf, personOf, userName } from './people.js';
+import { takePipe } from './pipes.js';
 import type { RequestLog } from './report.js';
 
 /** What requests about images need. */
@@ -60,20 +60,11 @@ export class ImageHandlers {
   }
 }
 
-/**
- * The pipe that the client writes its archive into. It is opened with root's rights, and the client may have become
- * another program meanwhile, a setuid one even, with files open that the client itself may not read. So it has to be a
- * pipe, and one that the client's user has made.
- *
- * @throws BerthError BERTH_IMPORT_SOURCE
- */
-function takeArchive({ peer }: Connection, sourceFd: number): number {
+/** @throws BerthError BERTH_IMPORT_SOURCE */
+function takeArchive(connection: Connection, sourceFd: number): number {
   try {
-    return native.pipeOf(peer.pid, peer.pidfd, sourceFd, peer.uid);
+    return takePipe(connection, sourceFd);
   } catch (cause) {
-    const why = isNativeError(cause, 'EBADF')
-      ? 'the client gave something else than a pipe of its own'
-      : reasonOf(cause);
-    throw new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why }, { cause });
+    throw new BerthError('BERTH_IMPORT_SOURCE', { source: 'the archive', why: reasonOf(cause) }, { cause });
   }
 }

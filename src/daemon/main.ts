@@ -12,6 +12,7 @@ import { native } from '../native/index.js';
 import { version } from '../protocol/index.js';
 import { Handlers } from './handlers.js';
 import { ImportSessions } from './imports.js';
+import { PullSessions } from './pulls.js';
 import { Reconciler } from './reconcile.js';
 import { serve } from './server.js';
 import { Tidier } from './tidy.js';
@@ -64,6 +65,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const tidier = new Tidier();
   tidier.busy();
   const imports = new ImportSessions();
+  const pulls = new PullSessions({ config, registry, store, requests });
   const health = new Health({
     config,
     configFile,
@@ -77,6 +79,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     registry,
     store,
     imports,
+    pulls,
     reconciler,
     health,
     uses,

@@ -1,19 +1,14 @@
-import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BerthError, reasonOf } from '../errors/index.js';
-import { convert, holdsDeviceNodes, CONVERTER_GID, CONVERTER_UID } from './converter.js';
-import { moveIntoPlace } from './durable.js';
-import { isStorageFull, storeFailure } from './failures.js';
-import type { Layout, Scope } from './layout.js';
+import { convertImage, type MadeImage } from './converter.js';
+import { conversionFailure, storeFailure } from './failures.js';
+import type { Scope } from './layout.js';
 import { publishNames } from './names.js';
-import type { ImageRecord } from './record.js';
-import { superblockFault } from './superblock.js';
-import { makeTemporary, type Owner } from './temporary.js';
-
-/** How much of where an image came from is kept, in characters: a long path. */
-const SOURCE_LIMIT = 4096;
+import { createOutput, placeImage } from './place.js';
+import { cutSource, type ImageRecord } from './record.js';
+import { makeTemporary } from './temporary.js';
+import type { Workshop } from './workshop.js';
 
 export interface ImportOptions {
   /** With its tag. */
@@ -27,35 +22,28 @@ export interface ImportOptions {
   readonly complete: Promise<void>;
 }
 
-export interface ImportPlace {
-  readonly layout: Layout;
-  readonly self: Owner;
-  readonly compressionLevel: number;
-}
-
 /**
  * Makes an image of a tar archive and gives it a name. Until the last step nothing of it can be seen: the image file
  * appears whole under its digest, then its record, and the name at the end.
  *
  * @throws BerthError BERTH_STORE_FULL, BERTH_STORE_UNUSABLE, BERTH_IMPORT_FAILED
  */
-export async function importArchive(place: ImportPlace, options: ImportOptions, archive: number): Promise<ImageRecord> {
-  const { layout, self } = place;
+export async function importArchive(workshop: Workshop, options: ImportOptions, archive: number): Promise<ImageRecord> {
+  const { layout, self } = workshop;
   let temporary: string | undefined;
   try {
     temporary = await makeTemporary(layout.temporary, self);
-    const { digest, size } = await makeImage(place, options, archive, temporary);
+    const { digest, size } = await makeImage(workshop, options, archive, temporary);
     const record: ImageRecord = {
       name: options.name,
       digest,
       size,
       created: Math.floor(Date.now() / 1000),
-      source: options.source.slice(0, SOURCE_LIMIT),
+      source: cutSource(options.source),
       owner: options.scope,
       format: 'squashfs',
     };
-    await publishNames(layout, options.scope, record, temporary);
-    return record;
+    return await publishNames(layout, options.scope, record, temporary);
   } catch (error) {
     throw error instanceof BerthError ? error : storeFailure(layout.root, error);
   } finally {
@@ -63,51 +51,32 @@ export async function importArchive(place: ImportPlace, options: ImportOptions, 
   }
 }
 
-interface Image {
-  readonly digest: string;
-  /** In bytes. */
-  readonly size: number;
-}
-
 /** Converts, checks, and moves the image to its place under images/. */
 async function makeImage(
-  { layout, compressionLevel }: ImportPlace,
+  workshop: Workshop,
   options: ImportOptions,
   archive: number,
   temporary: string,
-): Promise<Image> {
-  const file = join(temporary, 'image');
-  const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW } = constants;
-  const image = await open(file, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600);
+): Promise<MadeImage> {
+  const path = join(temporary, 'image');
+  const file = await createOutput(path);
   try {
-    await image.chown(CONVERTER_UID, CONVERTER_GID);
-    await fill(image, temporary, layout, compressionLevel, options, archive);
-    await image.chown(process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
-    await image.chmod(0o444);
-    await image.sync();
-    const { size } = await image.stat();
-    const fault = await superblockFault(image, size);
+    const made = await fill(workshop, options, archive, file.fd);
+    const fault = await placeImage(workshop.layout, file, path, made);
     if (fault !== undefined) throw failed(options.name, `the image made of the archive is not usable: ${fault}`);
-    if (await holdsDeviceNodes(temporary, 'image')) {
-      throw failed(options.name, 'the archive has device nodes, which an image must not have');
-    }
-    const digest = await sha256(file);
-    await keep(file, layout.image(digest), digest);
-    return { digest, size };
+    return made;
   } finally {
-    await image.close();
+    await file.close();
   }
 }
 
 /** Runs the converter and waits for the client's word that what it read was all. */
 async function fill(
-  image: FileHandle,
-  directory: string,
-  layout: Layout,
-  compressionLevel: number,
+  workshop: Workshop,
   { name, complete }: ImportOptions,
   archive: number,
-): Promise<void> {
+  output: number,
+): Promise<MadeImage> {
   const gone = new AbortController();
   const departure = complete.then(
     () => undefined,
@@ -116,67 +85,14 @@ async function fill(
       return failed(name, `the client gave up: ${inWords(reason)}`);
     },
   );
-  const conversion = await convert(archive, directory, 'image', compressionLevel, gone.signal);
+  const conversion = await convertImage(archive, output, workshop, gone.signal);
   if (gone.signal.aborted) throw (await departure) ?? failed(name, 'the client gave up');
   if (!conversion.ok) {
-    const full = await probeFull(image);
-    if (full !== undefined) throw storeFailure(layout.root, full);
-    throw failed(name, conversion.why);
+    throw conversionFailure(workshop.layout.root, conversion) ?? failed(name, conversion.why);
   }
   const left = await departure;
   if (left) throw left;
-}
-
-/** tar2sqfs calls a full file system "I/O error": what the kernel says to one more write tells. */
-async function probeFull(image: FileHandle): Promise<unknown> {
-  try {
-    const { size } = await image.stat();
-    await image.write(Buffer.alloc(256 * 1024, 1), 0, undefined, size);
-    await image.sync();
-    return undefined;
-  } catch (error) {
-    return isStorageFull(error) ? error : undefined;
-  }
-}
-
-/**
- * Puts an image file under its digest. One that is there already and whole is kept: containers may be running from it,
- * and they share its cached pages with the next.
- */
-async function keep(finished: string, place: string, digest: string): Promise<void> {
-  const present = await sha256(place).catch(() => undefined);
-  if (present !== digest) await moveIntoPlace(finished, place);
-}
-
-/**
- * The SHA-256 of a file, computed by sha256sum(1): gigabytes hashed in this process would hold up every launch on the
- * node meanwhile.
- */
-async function sha256(path: string): Promise<string> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const sum = await output('sha256sum', handle.fd);
-    const [hex = ''] = sum.split(' ');
-    if (!/^[0-9a-f]{64}$/.test(hex)) throw new Error(`sha256sum of ${path} gave ${JSON.stringify(sum)}`);
-    return `sha256:${hex}`;
-  } finally {
-    await handle.close();
-  }
-}
-
-function output(program: string, input: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn('nice', ['-n', '10', program], { stdio: [input, 'pipe', 'ignore'] });
-    let text = '';
-    child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-    });
-    child.once('error', reject);
-    child.once('close', (status) => {
-      if (status === 0) resolve(text);
-      else reject(new Error(`${program} ended with status ${status ?? 'unknown'}`));
-    });
-  });
+  return conversion.made;
 }
 
 function inWords(reason: unknown): string {

@@ -3,7 +3,18 @@
  * calls `importTar`, `berth images` calls `list`, and berthd calls `recover` once when it starts.
  */
 export { isDigest } from './digest.js';
+export { Lease, readLease, type BlobProgress, type Progress } from './lease.js';
+export {
+  digestOf,
+  DOCUMENT_LIMIT,
+  indexHas,
+  ManifestFault,
+  parseManifest,
+  type Blob,
+  type Manifest,
+} from './manifest.js';
 export { pinnedReference } from './names.js';
+export { BlobFault, findPulled, isMade, labelOf, Pull, type PullOrder } from './pull.js';
 export type { Access, ImageRecord, JsonObject } from './record.js';
 export {
   parseImportName,

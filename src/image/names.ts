@@ -91,19 +91,25 @@ export async function readName(layout: Layout, scope: Scope, key: string): Promi
 }
 
 /**
- * Makes an image that is in its place known: its record, then the digests that find it, then its name.
+ * Makes an image that is in its place known: its record, then the digests that find it, then its name. Who else may use a
+ * name goes on for its new image: what was for some must not be for everyone because it was renewed.
  *
  * @param temporary a directory for unfinished files.
+ * @returns the record under its name.
  */
 export async function publishNames(
   layout: Layout,
   scope: Scope,
-  record: ImageRecord,
+  fresh: ImageRecord,
   temporary: string,
-): Promise<void> {
+): Promise<ImageRecord> {
+  // One that cannot be read has nobody whom it let in.
+  const before = await readName(layout, scope, fresh.name).catch(() => undefined);
+  const record = before?.access ? { ...fresh, access: before.access } : fresh;
   const content = formatRecord(record);
   await makeDirectory(layout.scope(scope));
   await writeDurably(layout.imageRecord(record.digest), content, temporary);
   const keys = [record.digest, record.manifest, record.index, record.name].filter((key) => key !== undefined);
   for (const key of new Set(keys)) await writeDurably(layout.ref(scope, key), content, temporary);
+  return record;
 }

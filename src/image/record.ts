@@ -45,6 +45,13 @@ export const CONFIG_LIMIT = 256 * 1024;
 /** More users or groups than this are no list that anybody keeps: a group is what such a site has. */
 const MOST_IN_LIST = 1024;
 
+/** How much of where an image came from is kept, in characters: a long path. */
+const SOURCE_LIMIT = 4096;
+
+export function cutSource(source: string): string {
+  return source.slice(0, SOURCE_LIMIT);
+}
+
 export function formatRecord(record: ImageRecord): string {
   return `${JSON.stringify(record, undefined, 2)}\n`;
 }
@@ -107,6 +114,11 @@ function isAccess(value: unknown): boolean {
 /** User or group numbers, and no more of them than a record may have. */
 export function isListOfIds(value: unknown): value is number[] {
   return Array.isArray(value) && value.length <= MOST_IN_LIST && value.every(isCount);
+}
+
+/** User numbers, however many. */
+export function isListOfUids(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every(isCount);
 }
 
 function isAbsentOr(value: unknown, holds: (value: unknown) => boolean): boolean {

@@ -12,6 +12,7 @@ import { findImage, listNames } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
+import type { Workshop } from './workshop.js';
 
 /** As [store] of the configuration. */
 export interface StoreOptions {
@@ -19,6 +20,9 @@ export interface StoreOptions {
   readonly path: string;
   /** zstd's, 1 to 22. */
   readonly compressionLevel: number;
+  /** In GiB of its files. */
+  readonly largestImage?: number;
+  readonly mostEntries?: number;
 }
 
 export interface ImportRequest {
@@ -37,11 +41,17 @@ export interface ImportRequest {
 
 /** The images of a site, and its users' own. Only berthd writes here. */
 export class ImageStore {
+  /** For those in this room who make images. */
+  readonly workshop: Workshop;
+
   private constructor(
-    private readonly options: StoreOptions,
+    { compressionLevel, largestImage, mostEntries }: StoreOptions,
     private readonly layout: Layout,
     private readonly self: Owner,
-  ) {}
+  ) {
+    const mostBytes = largestImage === undefined ? undefined : largestImage * 1024 ** 3;
+    this.workshop = { layout, self, compressionLevel, mostBytes, mostEntries };
+  }
 
   /**
    * Makes the store's directories unless they are there, its own too if its parent exists.
@@ -173,9 +183,7 @@ export class ImageStore {
     complete.catch(() => undefined);
     try {
       const parsed = parseImportName(name);
-      const { layout, self, options } = this;
-      const place = { layout, self, compressionLevel: options.compressionLevel };
-      return await importArchive(place, { name: parsed, scope: owner, source, complete }, archive);
+      return await importArchive(this.workshop, { name: parsed, scope: owner, source, complete }, archive);
     } finally {
       closeSync(archive);
     }

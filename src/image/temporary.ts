@@ -50,8 +50,12 @@ export async function removeStale(parent: string, self: Owner): Promise<number> 
 /** Is this the name of what a process of this host that is gone has left? */
 export async function isStale(entry: string, self: Owner): Promise<boolean> {
   const owner = parse(entry);
-  if (owner?.host !== self.host) return false;
-  return owner.boot !== self.boot || (await startTime(owner.pid)) !== owner.start;
+  return owner !== undefined && isGone(owner, self);
+}
+
+/** Is this process known to be gone? Of other hosts' nothing is known. */
+export async function isGone({ host, boot, pid, start }: Owner, self: Owner): Promise<boolean> {
+  return host === self.host && (boot !== self.boot || (await startTime(pid)) !== start);
 }
 
 function parse(entry: string): Owner | undefined {

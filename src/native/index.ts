@@ -20,13 +20,15 @@ function load(): typeof Native {
 /** The addon: native/native.d.ts describes it. */
 export const native: typeof Native = load();
 
-/** The builder executable that belongs to this addon. */
-export const builderExecutable: string =
-  [
-    join(here, '..', 'bin', 'berth-builder'),
-    join(here, 'berth-builder'),
-    join(here, '..', '..', 'build', 'bin', 'berth-builder'),
-  ].find((place) => existsSync(place)) ?? join(here, 'berth-builder');
+/** The executables that belong to this addon: the builder, and the converter of archives. */
+export const builderExecutable: string = executable('berth-builder');
+export const converterExecutable: string = executable('berth-converter');
+
+function executable(name: string): string {
+  const beside = join(here, name);
+  const found = [join(here, '..', 'bin', name), beside, join(here, '..', '..', 'build', 'bin', name)];
+  return found.find((place) => existsSync(place)) ?? beside;
+}
 
 /** Is this an error of the addon, and of this errno where one is given? */
 export function isNativeError(error: unknown, code?: string): error is Native.NativeError {

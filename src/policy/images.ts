@@ -19,3 +19,20 @@ export function mayUseImage({ uid, gids }: Person, { owner, access }: Protected)
   if (!access) return owner === 'site';
   return access.everyone || access.uids.includes(uid) || access.gids.some((gid) => gids.includes(gid));
 }
+
+/** Who has shown that they may have something of a registry's: everyone, where nobody had to ask for it, or some users. */
+export interface Proved {
+  readonly everyone: boolean;
+  readonly uids: readonly number[];
+}
+
+/** Need this user not show any more that they may have it? Root reads the store anyway. */
+export function hasProved(uid: number, { everyone, uids }: Proved): boolean {
+  return uid === 0 || everyone || uids.includes(uid);
+}
+
+/** What is known once this user has shown it; `everyone` is the user's word, who could give it away as well. */
+export function prove<P extends Proved>(proved: P, uid: number, everyone: boolean): P {
+  const uids = proved.uids.includes(uid) ? proved.uids : [...proved.uids, uid];
+  return { ...proved, everyone: proved.everyone || everyone, uids };
+}

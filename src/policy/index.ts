@@ -1,6 +1,6 @@
 import { BerthError } from '../errors/index.js';
 
-export { mayUseImage, type Person, type Protected } from './images.js';
+export { hasProved, mayUseImage, prove, type Person, type Protected, type Proved } from './images.js';
 
 /** Who asks, as the kernel says (SO_PEERCRED). */
 export interface Peer {
@@ -25,6 +25,22 @@ export function requireRoot(peer: Peer, what: string): void {
 /** May this peer see, and enter, what belongs to `owner`? */
 export function mayUse(peer: Peer, owner: { readonly uid: number }): boolean {
   return peer.uid === 0 || peer.uid === owner.uid;
+}
+
+/**
+ * May this user pull images?
+ *
+ * @param rule [store] pull of the configuration
+ * @throws BerthError BERTH_NOT_PERMITTED
+ */
+export function requirePulling(peer: Peer, rule: 'root' | 'anyone'): void {
+  if (peer.uid === 0 || rule === 'anyone') return;
+  throw new BerthError('BERTH_NOT_PERMITTED', {
+    what: 'pulling images',
+    uid: peer.uid,
+    why: 'the site has set [store] pull = "root"',
+    hint: 'ask the site to pull the image, or to set [store] pull = "anyone"',
+  });
 }
 
 /**

@@ -26,7 +26,7 @@ export function makeFifo(directory: string): { archive: number; writer: number }
   return { archive, writer };
 }
 
-/** The pid of the tar2sqfs that works below a directory. */
+/** The pid of the converter that writes below a directory. */
 export async function findConverter(directory: string): Promise<number> {
   const deadline = Date.now() + 10_000;
   while (Date.now() < deadline) {
@@ -41,7 +41,7 @@ export async function findConverter(directory: string): Promise<number> {
 function isConverter(pid: string, directory: string): boolean {
   try {
     const command = readFileSync(`/proc/${pid}/comm`, 'utf8');
-    return command === 'tar2sqfs\n' && readlinkSync(`/proc/${pid}/cwd`).startsWith(directory);
+    return command === 'berth-converter\n' && readlinkSync(`/proc/${pid}/fd/3`).startsWith(directory);
   } catch {
     return false;
   }
