@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -276,6 +277,25 @@ describe('limits', () => {
     const pax = { 'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.realsize': String(2 ** 60) };
     const map = Buffer.concat([Buffer.from('0\n'), Buffer.alloc(510)]);
     expect(refusal(tar([file('holes', map, { pax })]))).toMatchObject({ error: 'limit' });
+  });
+});
+
+describe('a full disk', () => {
+  it.each<'image' | 'layer'>(['image', 'layer'])('is said to be one (%s)', (mode) => {
+    const small = join(scratch, 'small');
+    mkdirSync(small);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]);
+    const content = noise(300_000);
+    const input = pipe(
+      'zstd',
+      tar(Array.from({ length: 9 }, (_, i) => file(`f${i}`, Buffer.concat([content, Buffer.of(i)])))),
+    );
+    const { status, report } = runConverter(small, mode, input);
+    removeMount(small);
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { error: 'storage', errno: constants.errno.ENOSPC },
+    });
   });
 });
 
