@@ -45,7 +45,7 @@ const sentences: readonly (readonly [RegExp, string])[] = [
   [/toomanyrequests|\b429\b|rate limit/i, 'too many images were pulled from here in a short time'],
   [/manifest unknown/, 'it knows no such tag or digest'],
   [/name unknown|repository name not known/, 'it knows no such repository'],
-  [/blob unknown/, 'its manifest names a blob that is not there'],
+  [/blob unknown|[Ff]etching blob.*\b404\b/, 'its manifest names a blob that is not there'],
   [/is rejected by policy/, "this host's policy for signatures refuses all such images"],
   [/signature was required/, "it is not signed as this host's policy for signatures demands"],
 ];

@@ -1,6 +1,6 @@
 import { closeSync, constants, createReadStream, openSync, readFileSync } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
-import { native } from '../../native/index.js';
+import { isNativeError, native } from '../../native/index.js';
 import type { Blob } from './manifest.js';
 import { SkopeoError, startSkopeo, unusable, type Running } from './skopeo.js';
 
@@ -32,6 +32,8 @@ export interface BlobStream {
  * until all of the blob has come. So each stream has a proxy of its own.
  */
 export class ImageProxy {
+  #closed = false;
+
   private constructor(
     private readonly running: Running,
     private readonly socket: number,
@@ -100,8 +102,10 @@ export class ImageProxy {
     };
   }
 
-  /** Ends skopeo, whatever it is doing. */
+  /** Ends skopeo, whatever it is doing. Once is enough. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await end(this.running);
     closeSync(this.socket);
   }
@@ -137,12 +141,7 @@ async function call(
   method: string,
   ...args: readonly (string | number)[]
 ): Promise<Answer> {
-  try {
-    native.sendPacket(socket, JSON.stringify({ method, args }));
-  } catch {
-    throw await lost(running);
-  }
-  const { text, descriptors } = await native.receivePacket(socket);
+  const { text, descriptors } = await exchange(socket, JSON.stringify({ method, args }));
   if (text === '') throw await lost(running);
   const [descriptor, ...surplus] = descriptors;
   surplus.forEach((fd) => native.close(fd));
@@ -150,6 +149,17 @@ async function call(
   if (success === true) return { value, pipe: Number(pipeid), descriptor };
   if (descriptor !== undefined) native.close(descriptor);
   throw new SkopeoError(String(error));
+}
+
+/** An empty packet comes of a skopeo that has ended, whether it has read the request or not. */
+async function exchange(socket: number, request: string): Promise<{ text: string; descriptors: number[] }> {
+  try {
+    native.sendPacket(socket, request);
+    return await native.receivePacket(socket);
+  } catch (error) {
+    if (isNativeError(error, 'EPIPE') || isNativeError(error, 'ECONNRESET')) return { text: '', descriptors: [] };
+    throw error;
+  }
 }
 
 function withDescriptor({ descriptor, pipe }: Answer): { descriptor: number; pipe: number } {

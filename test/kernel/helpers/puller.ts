@@ -74,7 +74,9 @@ export class Puller {
       .filter((pid) => {
         try {
           const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-          return status.startsWith(`Name:\t${name}\n`) && status.includes(`\nUid:\t${this.uid}\t`);
+          const isTheirs = status.startsWith(`Name:\t${name}\n`) && status.includes(`\nUid:\t${this.uid}\t`);
+          // What has ended, and nobody has waited for, does not run.
+          return isTheirs && !/^State:\tZ/m.test(status);
         } catch {
           return false;
         }
