@@ -55,12 +55,12 @@ export class ImageRequests {
     connection.reply({ share: { image: await imageMessage(image, this.parts) } });
   }
 
-  async #remove({ reference }: v1.RemoveRequest, connection: Connection): Promise<void> {
+  async #remove({ reference, force }: v1.RemoveRequest, connection: Connection): Promise<void> {
     const person = await personOf(connection.peer.uid);
     connection.stayOpen();
     const { promiseDays } = this.parts.config.store;
     const removing = this.#collecting.run(() =>
-      this.parts.store.upkeep.remove(reference, person, { promiseDays, mounted: this.#mounted() }),
+      this.parts.store.upkeep.remove(reference, person, { promiseDays, mounted: this.#mounted(), force }),
     );
     const { image, keptFor = '' } = await removing;
     this.#log(connection, image, 'image removed');

@@ -187,14 +187,23 @@ const SETTLING_REASON =
 
 /** Why an image stays. Whose names it has is not everybody's to know. */
 function reason({ names, uses, promised }: Needs): string {
-  if (uses.length > 0) return `${uses.length === 1 ? 'a job runs' : `${uses.length} jobs run`} it: ${someOf(uses)}`;
+  if (uses.length > 0) return inUse(uses);
   if (promised) return 'a submitted job was promised it, or somebody is giving it a name';
   return `it has ${names.length === 1 ? 'another name' : `${names.length} other names`}`;
 }
 
-function someOf(uses: readonly string[]): string {
-  const shown = uses.slice(0, 3).map((use) => use.replace(/^(.*)-(\d+)$/, '$2 on $1'));
-  return shown.join(', ') + (uses.length > shown.length ? ', …' : '');
+/** Jobs of HOST-JOB, each with where it runs. */
+function inUse(uses: readonly string[]): string {
+  const jobs = new Map<string, string[]>();
+  for (const use of uses) {
+    const [, host = use, job = ''] = /^(.*)-(\d+)$/.exec(use) ?? [];
+    jobs.set(job, [...(jobs.get(job) ?? []), host]);
+  }
+  const shown = [...jobs].slice(0, 3).map(([job, hosts]) => {
+    const where = hosts.length > 3 ? `${hosts.length} nodes` : hosts.join(', ');
+    return job === '' ? `a container on ${where}` : `job ${job} on ${where}`;
+  });
+  return `in use by ${shown.join('; ')}${jobs.size > shown.length ? `; and ${jobs.size - shown.length} more` : ''}`;
 }
 
 async function youth(layout: Layout, digest: string, now: number): Promise<string | undefined> {

@@ -21,6 +21,16 @@ export async function promiseImage(layout: Layout, digest: string, uid: number):
   await syncDirectory(layout.promises);
 }
 
+/** Jobs of this user, or of all, do not need the image any more, whatever they were promised. */
+export async function breakPromises(layout: Layout, digest: string, uid?: number): Promise<void> {
+  const files = await readdir(layout.promisesOf(digest)).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+  const broken = files.filter((file) => (uid === undefined ? file.startsWith('uid-') : file === `uid-${uid}`));
+  for (const file of broken) await rm(join(layout.promisesOf(digest), file), { force: true });
+}
+
 /** A job has the image mounted on this host. */
 export async function useImage(layout: Layout, digest: string, host: string, jobId: number): Promise<void> {
   await touch(layout.usesOf(digest), `${host}-${jobId}`);

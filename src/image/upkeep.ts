@@ -3,6 +3,7 @@ import { native } from '../native/index.js';
 import type { Person } from '../policy/index.js';
 import { collect, collectOne, type Collected, type CollectOptions } from './collect.js';
 import { storeFailure } from './failures.js';
+import { breakPromises } from './keeping.js';
 import type { Layout, Scope } from './layout.js';
 import { ownNames, removeNames, shareImage, tagImage } from './naming.js';
 import { sha256Of } from './place.js';
@@ -71,20 +72,23 @@ export class Upkeep {
   }
 
   /**
-   * Takes a name of one's own away, or, of a digest, all that the image has; and frees the image when nobody needs it.
+   * Takes a name of one's own away, or, of a digest, all that the image has; and frees the image when nobody needs it. With
+   * `force`, the person's own submitted jobs do not count, for root nobody's.
    *
    * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_NOT_PERMITTED, BERTH_STORE_UNUSABLE
    */
   async remove(
     reference: string,
     person: Person,
-    options: Pick<CollectOptions, 'promiseDays' | 'mounted' | 'settling'>,
+    options: Pick<CollectOptions, 'promiseDays' | 'mounted' | 'settling'> & { readonly force?: boolean },
   ): Promise<Removed> {
     const names = await this.#own(reference, person);
     const { image } = names;
-    const removal = removeNames(this.layout, names).then(() =>
-      collectOne(this.layout, this.self, image.digest, options),
-    );
+    const removal = (async (): Promise<string | undefined> => {
+      await removeNames(this.layout, names);
+      if (options.force) await breakPromises(this.layout, image.digest, person.uid === 0 ? undefined : person.uid);
+      return collectOne(this.layout, this.self, image.digest, options);
+    })();
     const keptFor = await this.#guard(removal);
     return { image, ...(keptFor !== undefined && { keptFor }) };
   }

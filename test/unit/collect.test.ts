@@ -127,7 +127,7 @@ describe('a collection keeps an image', () => {
   });
 
   const reasons: [string, (digest: string) => Promise<unknown>, RegExp][] = [
-    ['a job of any host runs', (digest) => store.use(digest, 4711), /^a job runs it: 4711 on /],
+    ['a job of any host runs', (digest) => store.use(digest, 4711), /^in use by job 4711 on /],
     ['a submitted job was promised', (digest) => store.promise(digest, 1000), /promised/],
     [
       'was launched within the hour',
@@ -236,8 +236,19 @@ describe('rmi', () => {
     const { digest } = await place('app', 'app:1', 1000);
     await store.use(digest, 4711);
     const { keptFor } = await store.upkeep.remove('app:1', alice, options);
-    expect(keptFor).toMatch(/^a job runs it: 4711 on /);
+    expect(keptFor).toMatch(/^in use by job 4711 on /);
     expect((await store.resolve(`app:1@${digest}`, 1000)).digest).toBe(digest);
+  });
+
+  it('with force does not keep it for submitted jobs of the same user, but for those of others', async () => {
+    const { digest } = await place('app', 'app:1', 1000);
+    await store.promise(digest, 1000);
+    await store.promise(digest, 1001);
+    expect((await store.upkeep.remove('app:1', alice, { ...options, force: true })).keptFor).toMatch(/promised/);
+    const root = { uid: 0, gids: [] };
+    await place('app', 'app:1');
+    expect(await store.upkeep.remove('app:1', root, { ...options, force: true })).not.toHaveProperty('keptFor');
+    expect(traces(digest)).toEqual([]);
   });
 
   it("takes all one's names of a digest", async () => {

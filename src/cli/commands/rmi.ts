@@ -14,14 +14,23 @@ interface Removal {
 export const rmi: Command = {
   name: 'rmi',
   summary: 'remove images',
-  synopsis: ['rmi [--json] IMAGE...'],
+  synopsis: ['rmi [--force] [--json] IMAGE...'],
   description: [
     "Takes names of your own away; root, those of the site, and with user:NAME/IMAGE anybody's. Given a digest, it takes " +
       'all your names for that image.',
     'The image itself goes at once when nobody else has a name for it. While a job runs it, or was submitted with it, it ' +
       'stays for that job, and for nothing else; berth gc removes it when the last container has ended.',
   ],
-  options: [json],
+  options: [
+    {
+      name: 'force',
+      letter: 'f',
+      description:
+        'Do not keep it for jobs that you have submitted and that did not start yet; they will fail, or pull it again. For ' +
+        "root, that goes for everybody's jobs. What runs is never disturbed.",
+    },
+    json,
+  ],
   operands: ['IMAGE', '[IMAGE...]'],
   examples: [
     { command: 'berth rmi lammps:2023', text: 'One that is not needed any more.' },
@@ -40,7 +49,7 @@ async function removeImages({ operands, flag, socket, terminal }: Call): Promise
   let status = 0;
   for (const reference of operands) {
     try {
-      const removal = await removeOne(reference, socket);
+      const removal = await removeOne(reference, flag('force'), socket);
       removals.push(removal);
       if (!flag('json')) terminal.print(inWords(removal));
     } catch (error) {
@@ -53,11 +62,11 @@ async function removeImages({ operands, flag, socket, terminal }: Call): Promise
   return status;
 }
 
-async function removeOne(reference: string, socket: string): Promise<Removal> {
+async function removeOne(reference: string, force: boolean, socket: string): Promise<Removal> {
   // Without a limit: the store may be large, and a collection under way comes first.
   const connection = await Connection.open(socket);
   try {
-    connection.send({ remove: { reference } });
+    connection.send({ remove: { reference, force } });
     const { remove } = await connection.reply();
     const keptFor = remove?.keptFor ?? '';
     return {
