@@ -138,6 +138,7 @@ std::vector<Part> parts_in_place(const Layer& layer, const Tree& tree) {
 std::vector<Part> copy_parts(const std::vector<Layer>& layers, const std::vector<int>& files,
                              const Tree& tree, Output& output) {
     std::vector<const Layer*> pointers;
+    pointers.reserve(layers.size());
     for (const Layer& layer : layers) pointers.push_back(&layer);
     const auto used = used_contents(tree, pointers);
     output.rewind(kDataStart);

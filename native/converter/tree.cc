@@ -134,9 +134,10 @@ Tree::Place Tree::resolve(std::string_view directory, const Entry& entry) const 
             place.missing.push_back(part);
         } else if (is(child, S_IFLNK)) {
             if (++hops > kMostHops) fail_entry(entry, "too many symbolic links on the way to it");
-            const std::string to = target(inodes_[nodes_[child].inode]);
+            std::string to = target(inodes_[nodes_[child].inode]);
             if (to[0] == '/') place.node = kRoot;
-            path = start <= path.size() ? to + "/" + path.substr(start) : to;
+            if (start <= path.size()) to.append("/").append(path, start);
+            path = std::move(to);
             if (path.size() > kMostFollowed) fail_entry(entry, "too long a way to it through symbolic links");
             start = 0;
         } else {
