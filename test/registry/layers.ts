@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -38,6 +38,8 @@ export function makeLayer({ content, compression = 'gzip' }: LayerSpec): Layer {
 function archive(files: Readonly<Record<string, string | Buffer>>): Buffer {
   const directory = mkdtempSync(join(tmpdir(), 'berth-layer-'));
   try {
+    // It becomes the image's root directory, which users have to enter.
+    chmodSync(directory, 0o755);
     for (const [path, content] of Object.entries(files)) {
       mkdirSync(join(directory, dirname(path)), { recursive: true });
       writeFileSync(join(directory, path), content, { mode: path.includes('bin/') ? 0o755 : 0o644 });
