@@ -79,11 +79,11 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
     expect(contained).toEqual(bare);
   });
 
-  it('has the same environment, besides three variables of Berth', async () => {
+  it('has the same environment, besides four variables of Berth', async () => {
     const { bare, contained } = await bothWays(`srun --image=$IMAGE env | sed 's/=.*//' | grep -v '^_$' | sort`);
     const added = contained.filter((name) => !bare.includes(name));
     // With --image=none there is an option to hand on as well.
-    expect(added).toEqual(['BERTH_CONTAINER', 'BERTH_IMAGE', 'BERTH_IMAGE_DIGEST']);
+    expect(added).toEqual(['BERTH_CONTAINER', 'BERTH_IMAGE', 'BERTH_IMAGE_DIGEST', 'SLURM_SPANK_BERTH_PIN']);
     expect(bare.filter((name) => !contained.includes(name))).toEqual([]);
   });
 
