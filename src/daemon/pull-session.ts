@@ -211,7 +211,7 @@ export class PullSession {
     const until = AbortSignal.any(signals);
     let made = 0;
     let since = performance.now();
-    let told = '';
+    let told = '[]';
     for (;;) {
       await sleep(POLL_INTERVAL, undefined, { signal: until }).catch(() => undefined);
       if (until.aborted) return true;

@@ -28,15 +28,14 @@ export function pullAs(uid: number, { socket }: TestDaemon, layout: string, opti
   return JSON.parse(text) as Outcome;
 }
 
-/** What pulls must not leave: unfinished files, leases, converters. Waits until it is gone. */
-export async function unfinished({ directory, pid }: TestDaemon): Promise<string[]> {
+/** Waits until what pulls must not leave is gone: unfinished files, leases, converters. */
+export async function nothingUnfinished({ directory, pid }: TestDaemon): Promise<void> {
   const left = (): string[] => [
     ...readdirSync(join(directory, 'store', 'tmp')),
     ...readdirSync(join(directory, 'store', 'leases')),
     ...childrenOf(pid),
   ];
   await expect.poll(left, { timeout: 5000, interval: 20 }).toEqual([]);
-  return left();
 }
 
 function childrenOf(pid: number): string[] {

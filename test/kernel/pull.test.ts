@@ -7,7 +7,7 @@ import { v1 } from '../../src/protocol/index.js';
 import { TestDaemon } from './helpers/daemon.js';
 import { taggedManifest, writeLayout } from './helpers/layouts.js';
 import { kindsOf, PullClient, wantedOf } from './helpers/pull-client.js';
-import { pullAs, unfinished } from './pull-tools.js';
+import { pullAs, nothingUnfinished } from './pull-tools.js';
 
 const { Kind } = v1.PullEvent;
 
@@ -24,7 +24,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  expect(await unfinished(daemon)).toEqual([]);
+  await nothingUnfinished(daemon);
   await daemon.remove();
 });
 
