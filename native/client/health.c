@@ -18,7 +18,7 @@ enum {
     TIMEOUT_MS = 25000,
     /* A person wants to know how things are now; Slurm's answer may be a little older. */
     MAX_AGE = 10,
-    SLURM_MAX_AGE = 60,
+    SLURM_MAX_AGE = 30,
 };
 
 static int usage(const char* what, const char* why) {

@@ -18,6 +18,9 @@ const SCONTROL_LIMIT = 10_000;
 /** How far up from the client slurmd is looked for: a site may call Berth from a script of its own. */
 const MOST_ANCESTORS = 8;
 
+/** States in which a node is not Berth's to drain or resume, whatever else it is. */
+const UNUSABLE = /^(DOWN|FAIL|MAINT|POWER|REBOOT|FUTURE|UNKNOWN|NOT_RESPONDING)/;
+
 export interface DrainRules {
   readonly drainAfter: number;
   readonly resumeAfter: number;
@@ -86,17 +89,16 @@ export function decide(
   const failing = drainworthy(tallies, rules);
   const isDrained =
     node.states.includes('DRAIN') || node.states.includes('DRAINED') || node.states.includes('DRAINING');
-  const isTaken =
-    isDrained ||
-    node.states.some((state) => /^(DOWN|FAIL|MAINT|POWER|REBOOT|FUTURE|UNKNOWN|NOT_RESPONDING)/.test(state));
+  const isElse = node.states.some((state) => UNUSABLE.test(state));
   const [first] = failing;
   if (first !== undefined) {
     // Whoever has taken the node out has a reason, which stays; and so does an earlier one of ours.
-    if (isTaken || node.reason !== '') return NOTHING;
+    if (isDrained || isElse || node.reason !== '') return NOTHING;
     return { do: 'drain', reason: reasonFor(failing, textOf(first)) };
   }
   const ours = checksIn(node.reason);
-  if (!isDrained || ours === undefined) return NOTHING;
+  // RESUME would bring back a node that is down, too.
+  if (!isDrained || isElse || ours === undefined) return NOTHING;
   const isWell = ours.every((id) => (tallies.get(id)?.passes ?? 0) >= rules.resumeAfter);
   const isFailing = [...tallies.values()].some(({ fails }) => fails > 0);
   return isWell && !isFailing ? { do: 'resume' } : NOTHING;
@@ -121,8 +123,8 @@ export async function settle(
     return { node, done: `drained ${name}: ${step.reason}` };
   }
   if (step.do === 'resume') {
-    // UNDRAIN, unlike RESUME, does not bring back a node that went down meanwhile.
-    await scontrol('update', `NodeName=${name}`, 'State=UNDRAIN');
+    // Not UNDRAIN, after which Slurm 22.05 shows the node as idle and starts nothing on it.
+    await scontrol('update', `NodeName=${name}`, 'State=RESUME');
     return { node, done: `resumed ${name}, which was drained with "${node.reason}"` };
   }
   return { node, done: undefined };

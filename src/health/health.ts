@@ -10,7 +10,7 @@ import { checksIn, drainworthy, settle, slurmdAbove, tally, type Tally } from '.
 import { realPlaces, type Places } from './places.js';
 import { ProbeSession, StuckQuestions } from './probe.js';
 import { asJson, asNagios, asPrometheus, asText, type Report, type Results } from './report.js';
-import { Runner } from './run.js';
+import { Runner, type Finding } from './run.js';
 import { SlurmFacts } from './slurm-facts.js';
 import { checks } from './table.js';
 
@@ -44,6 +44,8 @@ export class Health {
   #results: Results | undefined;
   #running: Promise<Results> | undefined;
   readonly #tallies = new Map<string, Tally>();
+  /** The time of the results that are in the tallies already. */
+  #counted = 0;
   /** The slurmd that asked last: the first time it asks, it has not registered its node yet. */
   #slurmd: string | undefined;
   /** May Slurm have this node drained with a reason of ours? Not known until it was asked once. */
@@ -103,13 +105,19 @@ export class Health {
     return all.filter(({ id }) => !skip.includes(id));
   }
 
-  /** @param slurmd whoever asked on Slurm's behalf; undefined when slurmd is not above the client */
-  #tellSlurm({ findings }: Results, slurmd: string | undefined, nodeName: string): void {
-    const { config, report } = this.parts;
+  #count(findings: readonly Finding[]): void {
     for (const { id, status } of findings) this.#tallies.set(id, tally(this.#tallies.get(id), status));
     for (const id of this.#tallies.keys()) {
       if (!findings.some((finding) => finding.id === id)) this.#tallies.delete(id);
     }
+  }
+
+  /** @param slurmd whoever asked on Slurm's behalf; undefined when slurmd is not above the client */
+  #tellSlurm({ time, findings }: Results, slurmd: string | undefined, nodeName: string): void {
+    const { config, report } = this.parts;
+    // What was found once counts once, however often it is told.
+    if (time !== this.#counted) this.#count(findings);
+    this.#counted = time;
     const isFirst = slurmd !== undefined && slurmd !== this.#slurmd;
     this.#slurmd = slurmd ?? this.#slurmd;
     if (!config.health.drain || isFirst || this.#telling) return;

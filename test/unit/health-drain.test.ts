@@ -76,6 +76,11 @@ describe('a node', () => {
     },
   );
 
+  it('that went down after Berth drained it is not brought back', () => {
+    const well = after('pass', 'pass', 'pass');
+    expect(step(drained(OURS, 'DOWN*+DRAIN'), { 'store-space': well })).toBe('nothing');
+  });
+
   it('is resumed only when all checks pass that it was drained for', () => {
     const both = drained('berth: canary, store-space: full');
     const well = after('pass', 'pass', 'pass');

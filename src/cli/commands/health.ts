@@ -24,7 +24,7 @@ export const health: Command = {
       name: 'max-age',
       letter: 'm',
       value: 'SECONDS',
-      description: 'Take results up to this age: 10 unless given, 60 with --slurm; a plain user always takes up to 60.',
+      description: 'Take results up to this age: 10 unless given, 30 with --slurm; a plain user always takes up to 60.',
     },
     { name: 'json', description: 'Write JSON for programs: the version of its layout, and all checks.' },
     { name: 'nagios', description: "Write one line as Nagios' plugins do; unknown is exit status 3 then." },
