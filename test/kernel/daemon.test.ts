@@ -201,6 +201,7 @@ describe('berthd', () => {
     });
 
     it('root about an image that is not there, says what to do', async () => {
+      daemon.writeConfig('pull_at_launch = false\n');
       await daemon.start();
       const client = await TestClient.open(daemon.socket);
       const reply = await client.ask({ launch });
