@@ -36,8 +36,9 @@ export function parseProgress(line: string): PullState | undefined {
 
 /** For whoever waits: "34 of 80 MB, 12 MB/s, 4 s left". Empty as long as nothing is known. */
 export function describeProgress(state: PullState | undefined): string {
-  if (!state || state.size === 0) return '';
+  if (!state) return '';
   const { received, size, bytesPerSecond, secondsLeft, who } = state;
+  if (size === 0) return who === undefined ? '' : `${who} pulls it`;
   if (state.converting || received >= size) return `${withUnit(size)} are here, the image is being put together`;
   return [
     ...(who === undefined ? [] : [`${who} pulls it`]),

@@ -19,8 +19,11 @@ const commandScript = places.find((place) => existsSync(place)) ?? join(here, 'c
 /** A user's pulls on one node at a time: each takes processors and memory that other jobs may have. */
 const MOST_PER_USER = 4;
 
-/** Milliseconds from one word to those who wait to the next; the last goes on. */
-const TELLING = [1000, 2000, 5000, 10_000];
+/** How often those who wait learn that it goes on, in milliseconds: they wait for no longer than a second in silence. */
+const TICK = 400;
+
+/** After how many milliseconds they are told in words; after the last, each time that many more have passed. */
+const TELLING = [1000, 3000, 10_000];
 
 /** Milliseconds from SIGTERM to SIGKILL. */
 const GRACE = 3000;
@@ -51,7 +54,7 @@ export interface PullOrder {
 export interface PullWaiter {
   /** Settles when the waiter is gone. */
   readonly gone: Promise<void>;
-  /** Hears every few seconds how the pull is going; with an empty text, that it is. */
+  /** Hears at once and then often that the pull goes on, every few seconds in words. */
   readonly tell: (text: string) => void;
 }
 
@@ -95,6 +98,7 @@ export class Puller {
     const key = `${order.uid} ${order.reference}`;
     const pull = this.#pulls.get(key) ?? this.#start(key, order);
     pull.waiters.add(waiter);
+    waiter.tell('');
     const gone = waiter.gone.then(() => {
       throw failed(order.reference, 'whoever waited for it is gone');
     });
@@ -143,10 +147,11 @@ export class Puller {
     stopped.addEventListener('abort', end);
     if (stopped.aborted) end();
     const said = listen(child);
-    const stopTelling = tellRegularly(() => {
-      const text = describeProgress(said.state);
-      const name = `${order.nodeName || hostname()}: pulling ${order.reference}`;
-      for (const waiter of waiters) waiter.tell(text === '' ? name : `${name}: ${text}`);
+    const name = `${order.nodeName || hostname()}: pulling ${order.reference}`;
+    const stopTelling = tellRegularly((inWords) => {
+      const state = describeProgress(said.state);
+      const text = state === '' ? name : `${name}: ${state}`;
+      for (const waiter of waiters) waiter.tell(inWords ? text : '');
     });
     try {
       const status = await ended;
@@ -233,21 +238,19 @@ function listen(child: ChildProcess): Said {
   return said;
 }
 
-function tellRegularly(tell: () => void): () => void {
-  let count = 0;
-  let timer: NodeJS.Timeout;
-  const next = (): void => {
-    timer = setTimeout(
-      () => {
-        tell();
-        next();
-      },
-      TELLING[Math.min(count++, TELLING.length - 1)],
-    );
-  };
-  next();
+/** Calls `tell` every {@link TICK}; returns what ends that. */
+function tellRegularly(tell: (inWords: boolean) => void): () => void {
+  const begin = performance.now();
+  let told = 0;
+  const timer = setInterval(() => {
+    const last = TELLING.length - 1;
+    const due = told <= last ? (TELLING[told] ?? 0) : (TELLING[last] ?? 0) * (told - last + 1);
+    const inWords = performance.now() - begin >= due;
+    if (inWords) told++;
+    tell(inWords);
+  }, TICK);
   return () => {
-    clearTimeout(timer);
+    clearInterval(timer);
   };
 }
 

@@ -132,7 +132,7 @@ describe('a pull', () => {
   it('tells those who wait how it is going', async () => {
     const heard: string[] = [];
     const tell = (text: string): void => {
-      heard.push(text);
+      if (text !== '') heard.push(text);
     };
     const line = '{"event":"progress","received":34,"size":80,"bytesPerSecond":12,"secondsLeft":4}';
     await makePuller(`echo '${line}'; sleep 1.3`).pull(app, { ...forEver, tell });

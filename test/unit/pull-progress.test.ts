@@ -14,6 +14,11 @@ describe('a line of `berth pull --progress=json`', () => {
     expect(describeProgress(parseProgress(line))).toBe('bob on n2 pulls it, 1.5 of 2.0 kB');
   });
 
+  it('says who else is pulling before anything has come', () => {
+    const line = '{"event":"progress","phase":"waiting","who":"bob on n2","received":0,"size":0}';
+    expect(describeProgress(parseProgress(line))).toBe('bob on n2 pulls it');
+  });
+
   it('says when all is there', () => {
     const line = '{"event":"progress","phase":"converting","received":7000000000,"size":7000000000}';
     expect(describeProgress(parseProgress(line))).toBe('7.0 GB are here, the image is being put together');
