@@ -8,6 +8,7 @@ import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { answerHealth } from './health.js';
+import { ImageRequests } from './image-requests.js';
 import { ImageHandlers, type ImageParts } from './images.js';
 import type { PullSessions } from './pulls.js';
 import type { Reconciler } from './reconcile.js';
@@ -40,9 +41,11 @@ export class Handlers {
   readonly #launches = new WeakMap<Connection, Launched>();
 
   readonly #images: ImageHandlers;
+  readonly #imageRequests: ImageRequests;
 
   constructor(private readonly parts: Parts) {
     this.#images = new ImageHandlers(parts);
+    this.#imageRequests = new ImageRequests(parts);
   }
 
   /**
@@ -75,6 +78,8 @@ export class Handlers {
     if (request.images) return this.#images.list(connection);
     if (request.resolve) return this.#images.resolve(new v1.ResolveRequest(request.resolve), connection);
     if (request.health) return answerHealth(this.parts.health, new v1.HealthRequest(request.health), connection);
+    const answered = this.#imageRequests.handle(request, connection);
+    if (answered) return answered;
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });
   }
 

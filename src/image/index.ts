@@ -2,6 +2,7 @@
  * The room for the image store. `ImageStore.open` gives the store; a launch calls `resolve` and `openImage`, an import
  * calls `importTar`, `berth images` calls `list`, and berthd calls `recover` once when it starts.
  */
+export type { Collected } from './collect.js';
 export { isDigest } from './digest.js';
 export { Lease, readLease, type BlobProgress, type Progress } from './lease.js';
 export {

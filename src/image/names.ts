@@ -2,9 +2,11 @@ import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { promisify } from 'node:util';
+import { nearest } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import { native } from '../native/index.js';
 import { mayUseImage, type Person } from '../policy/index.js';
+import { holdImage, imageInPlace, releaseImage } from './condemned.js';
 import { isDigest } from './digest.js';
 import { makeDirectory, writeDurably } from './durable.js';
 import { storeFailure } from './failures.js';
@@ -23,20 +25,58 @@ const run = promisify(execFile);
  * content. Reads two small files.
  *
  * @param text as the user gave it.
- * @param user how an error calls the user.
+ * @param user how an error calls the user; without it, as the name service does.
  * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
  */
-export async function findImage(layout: Layout, text: string, person: Person, user: string): Promise<ImageRecord> {
+export async function findImage(layout: Layout, text: string, person: Person, user?: string): Promise<ImageRecord> {
   const reference = parseReference(text);
   const name = storeKey(reference);
   const key = reference.kind === 'name' ? (reference.digest ?? reference.text) : reference.text;
   const scopes = await scopesOf(reference, person);
   // At once: most images are the site's, and each look takes as long as the store's file system.
   const records = await Promise.all(scopes.map((scope) => readName(layout, scope, key)));
-  const found = records.find((record) => record !== undefined && mayUseImage(person, record));
-  if (!found) throw new BerthError('BERTH_IMAGE_UNKNOWN', { name, user, host: hostname() });
+  const found =
+    records.find((record) => record !== undefined && mayUseImage(person, record)) ??
+    (await findByContent(layout, scopes, person, key));
+  if (!found) throw await unknownImage(layout, name, person, user);
   // A digest may have had several names: it is known by the one that was asked for.
   return reference.kind === 'name' ? { ...found, name: reference.text } : found;
+}
+
+/** A collector that was killed may have left names whose references under digests it had removed. */
+async function findByContent(
+  layout: Layout,
+  scopes: readonly Scope[],
+  person: Person,
+  key: string,
+): Promise<ImageRecord | undefined> {
+  if (!isDigest(key)) return undefined;
+  const records = (await Promise.all(scopes.map((scope) => listNames(layout, scope)))).flat();
+  const same = records.filter(({ digest, manifest, index }) => [digest, manifest, index].includes(key));
+  return same.find((record) => mayUseImage(person, record));
+}
+
+/** The error for an image that this person does not have, with the name they may have meant. */
+export async function unknownImage(layout: Layout, name: string, person: Person, user?: string): Promise<BerthError> {
+  const { uid } = person;
+  const scopes: Scope[] = uid === 0 ? ['site'] : [uid, 'site'];
+  // A name that cannot be read is no suggestion.
+  const listed = await Promise.all(scopes.map((scope) => listNames(layout, scope).catch(() => [])));
+  const visible = listed.flat().filter((record) => mayUseImage(person, record));
+  const meant = suggestion(
+    name,
+    visible.map((record) => record.name),
+  );
+  const called = user ?? (await native.account(uid, []))?.name ?? `uid ${uid}`;
+  const near = meant === undefined ? '' : `did you mean ${meant}? `;
+  return new BerthError('BERTH_IMAGE_UNKNOWN', { name, user: called, host: hostname(), near });
+}
+
+/** Another tag of the same image comes before a slip of the keys. */
+function suggestion(name: string, candidates: readonly string[]): string | undefined {
+  const path = name.slice(0, name.indexOf(':', name.lastIndexOf('/') + 1) + 1);
+  const tags = candidates.filter((candidate) => path !== '' && candidate.startsWith(path));
+  return nearest(name, tags) ?? tags[0] ?? nearest(name, candidates);
 }
 
 async function scopesOf(reference: Reference, { uid }: Person): Promise<Scope[]> {
@@ -46,7 +86,7 @@ async function scopesOf(reference: Reference, { uid }: Person): Promise<Scope[]>
 }
 
 /** The user of an account, as the name service has it, which knows a uid too; undefined when it knows none. */
-async function uidOf(account: string): Promise<number | undefined> {
+export async function uidOf(account: string): Promise<number | undefined> {
   const { stdout } = await run('getent', ['passwd', account], { timeout: 30_000 }).catch(() => ({ stdout: '' }));
   const uid = /^[^:]*:[^:]*:(\d+):/.exec(stdout)?.[1];
   return uid === undefined ? undefined : Number(uid);
@@ -107,9 +147,12 @@ export async function publishNames(
   const before = await readName(layout, scope, fresh.name).catch(() => undefined);
   const record = before?.access ? { ...fresh, access: before.access } : fresh;
   const content = formatRecord(record);
+  await holdImage(layout, record.digest, temporary);
   await makeDirectory(layout.scope(scope));
   await writeDurably(layout.imageRecord(record.digest), content, temporary);
   const keys = [record.digest, record.manifest, record.index, record.name].filter((key) => key !== undefined);
   for (const key of new Set(keys)) await writeDurably(layout.ref(scope, key), content, temporary);
+  if (!(await imageInPlace(layout, record.digest))) throw await unknownImage(layout, record.name, { uid: 0, gids: [] });
+  await releaseImage(layout, record.digest, temporary);
   return record;
 }

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { BerthError, errorCode, reasonOf } from '../errors/index.js';
 import { native, type OpenedFile } from '../native/index.js';
 import { mayUseImage } from '../policy/index.js';
+import { imageInPlace } from './condemned.js';
 import { makeDirectory } from './durable.js';
 import { storeFailure } from './failures.js';
 import { importArchive } from './import.js';
@@ -12,6 +13,7 @@ import { findImage, listNames } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
+import { Upkeep } from './upkeep.js';
 import type { Workshop } from './workshop.js';
 
 /** As [store] of the configuration. */
@@ -43,6 +45,8 @@ export interface ImportRequest {
 export class ImageStore {
   /** For those in this room who make images. */
   readonly workshop: Workshop;
+  /** What people do with images that are there. */
+  readonly upkeep: Upkeep;
 
   private constructor(
     { compressionLevel, largestImage, mostEntries }: StoreOptions,
@@ -50,6 +54,7 @@ export class ImageStore {
     private readonly self: Owner,
   ) {
     const mostBytes = largestImage === undefined ? undefined : largestImage * 1024 ** 3;
+    this.upkeep = new Upkeep(this, layout, self);
     this.workshop = { layout, self, compressionLevel, mostBytes, mostEntries };
   }
 
@@ -92,10 +97,10 @@ export class ImageStore {
    * The image a user means; see {@link findImage}.
    *
    * @param gids all groups of the user.
-   * @param user how an error calls the user.
+   * @param user how an error calls the user; without it, as the name service does.
    * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
    */
-  resolve(reference: string, uid: number, gids: readonly number[] = [], user = `uid ${uid}`): Promise<ImageRecord> {
+  resolve(reference: string, uid: number, gids: readonly number[] = [], user?: string): Promise<ImageRecord> {
     return findImage(this.layout, reference, { uid, gids }, user);
   }
 
@@ -107,7 +112,7 @@ export class ImageStore {
    */
   async openImage(record: ImageRecord): Promise<number> {
     const path = this.layout.image(record.digest);
-    const image = await native.openFile(path).catch((error: unknown) => {
+    const image = await this.#openFile(record, path).catch((error: unknown) => {
       throw damaged(record, errorCode(error) === 'ELOOP' ? `${path} is a symbolic link` : reasonOf(error), error);
     });
     const why = distrust(image, record, path);
@@ -186,6 +191,16 @@ export class ImageStore {
       return await importArchive(this.workshop, { name: parsed, scope: owner, source, complete }, archive);
     } finally {
       closeSync(archive);
+    }
+  }
+
+  async #openFile({ digest }: ImageRecord, path: string): ReturnType<typeof native.openFile> {
+    try {
+      return await native.openFile(path);
+    } catch (error) {
+      // A collector on another host may have been at it: whoever needs it puts it back.
+      if (errorCode(error) === 'ENOENT' && (await imageInPlace(this.layout, digest))) return native.openFile(path);
+      throw error;
     }
   }
 
