@@ -97,7 +97,6 @@ export function decide(
     return { do: 'drain', reason: reasonFor(failing, textOf(first)) };
   }
   const ours = checksIn(node.reason);
-  // RESUME would bring back a node that is down, too.
   if (!isDrained || isElse || ours === undefined) return NOTHING;
   const isWell = ours.every((id) => (tallies.get(id)?.passes ?? 0) >= rules.resumeAfter);
   const isFailing = [...tallies.values()].some(({ fails }) => fails > 0);
@@ -123,8 +122,8 @@ export async function settle(
     return { node, done: `drained ${name}: ${step.reason}` };
   }
   if (step.do === 'resume') {
-    // Not UNDRAIN, after which Slurm 22.05 shows the node as idle and starts nothing on it.
-    await scontrol('update', `NodeName=${name}`, 'State=RESUME');
+    // UNDRAIN, unlike RESUME, does not bring back a node that went down meanwhile.
+    await scontrol('update', `NodeName=${name}`, 'State=UNDRAIN');
     return { node, done: `resumed ${name}, which was drained with "${node.reason}"` };
   }
   return { node, done: undefined };
