@@ -89,7 +89,7 @@ describe('help', () => {
     expect(status).toBe(0);
     for (const { name, summary } of commands) expect(stdout).toMatch(new RegExp(`^    ${name} +${summary}$`, 'm'));
     expect(commands.map(({ name }) => name).join(' ')).toBe(
-      'ps exec images pull import login logout health config version help',
+      'ps exec images pull build import export migrate inspect tag share rmi verify gc login logout health config version help',
     );
   });
 
@@ -128,7 +128,7 @@ describe('a wrong command line', () => {
     [
       ['frobnicate'],
       'berth has no command frobnicate',
-      'its commands are ps, exec, images, pull, import, login, logout, health, config, version, help',
+      `its commands are ${commands.map(({ name }) => name).join(', ')}`,
     ],
     [['ps', '--jsno'], 'berth ps has no option --jsno', 'did you mean --json?'],
     [['ps', '-x'], 'berth ps has no option -x', 'its options are --timeline, --json, --socket, --help'],
@@ -331,15 +331,35 @@ describe('berth images', () => {
         source: '/tmp/debian.tar',
         owner: 'site',
         format: 'squashfs',
+        access: { everyone: true, uids: [], gids: [] },
+        containers: 2,
+        used: created,
+      },
+      {
+        name: 'lammps:2',
+        digest,
+        size: '999',
+        created,
+        source: 'lab',
+        owner: 'ada',
+        format: 'squashfs',
+        access: { everyone: false, uids: [7], gids: [8, 9] },
+        containers: 0,
+        used: created,
       },
     ];
     const reply = encodeReply({ images: { images } });
     const { stdout } = await answering(reply, () => berth(['images', '--socket', socket]));
-    expect(stdout).toBe(
-      'NAME       DIGEST          SIZE  AGE  OWNER  SOURCE\ndebian:12  0123456789ab  136 MB  3 d  site   /tmp/debian.tar\n',
-    );
+    expect(stdout.split('\n')).toEqual([
+      'NAME       DIGEST          SIZE  AGE  OWNER  USERS                    IN USE        SOURCE',
+      'debian:12  0123456789ab  136 MB  3 d  site   everyone                 2 containers  /tmp/debian.tar',
+      'lammps:2   0123456789ab   999 B  3 d  ada    owner, 1 user, 2 groups  3 d ago       lab',
+      '',
+    ]);
     const written = await answering(reply, () => berth(['images', '--json', '--socket', socket]));
-    expect(JSON.parse(written.stdout)).toEqual({ images: [{ ...images[0], size: 136056832 }] });
+    expect(JSON.parse(written.stdout)).toEqual({
+      images: images.map((image) => ({ ...image, size: Number(image.size) })),
+    });
   });
 });
 

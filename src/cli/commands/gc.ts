@@ -6,7 +6,7 @@ import { size, table, type Terminal } from '../terminal.js';
 
 export const gc: Command = {
   name: 'gc',
-  summary: 'remove from the store what nobody needs (root)',
+  summary: 'remove what nobody needs from the store, as root',
   synopsis: ['gc [--dry-run] [--layer-cache MIB] [--json]'],
   description: [
     'Removes images that have no name, that no job runs on any node, and that no job was submitted with in the last [store] ' +
