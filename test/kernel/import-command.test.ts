@@ -148,9 +148,9 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
     ],
     ['an archive is damaged', () => save(damaged()), 'it is damaged at byte 512: the checksum does not fit'],
     [
-      'it is an image in layers',
+      'it seems to be an image in layers, and has none',
       () => save(layered()),
-      'it holds an image in layers (docker save): flatten it with docker export or podman export',
+      'it does not hold just one image: say which, as FILE:NAME:TAG',
     ],
   ];
   it.each(failing)('%s', async (_, source, why) => {

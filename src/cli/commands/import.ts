@@ -6,10 +6,15 @@ import { parseImportName } from '../../image/reference.js';
 import type { v1 } from '../../protocol/index.js';
 import { Connection } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
+import { prepareArchive } from '../import/layers.js';
 import { makePipe, type Pipe } from '../import/pipe.js';
 import { sourceError, type Source } from '../import/program.js';
 import { openSource } from '../import/source.js';
-import { ArchiveFault, TarFilter } from '../import/tar-filter.js';
+import { ArchiveFault, LayersFound, TarFilter } from '../import/tar-filter.js';
+import { untilInterrupted } from '../interrupt.js';
+import { findInArchive, parseArchive, type ArchiveReference } from '../pull/archive.js';
+import { Progress } from '../pull/progress.js';
+import { bring } from '../pull/session.js';
 import { size, type Terminal } from '../terminal.js';
 import { imageView } from './images.js';
 
@@ -23,6 +28,9 @@ export const importCommand: Command = {
       "is for everyone on the site; whether users may import, for themselves, is the site's choice ([store] import).",
     'SOURCE is a directory that holds a root file system; a tar archive, plain or compressed with gzip, xz or zstd; a ' +
       'squashfs file; or "-" for an archive on standard input. What a file is, its content decides and not its name.',
+    'Or SOURCE is an image in layers: a file of docker save, podman save or skopeo; or docker-archive:FILE[:NAME:TAG], ' +
+      'oci-archive:FILE[:NAME] or oci:DIRECTORY[:NAME], where there are several images in one place. Layers that the store ' +
+      'has of you already are not read again. For these the site decides as for berth pull ([store] pull).',
     'The source is read with your own rights. Of a directory, files that belong to you belong to root in the image; others ' +
       'keep their numbers. Sockets and device nodes are left out: containers have a /dev of their own.',
     'Nothing can be seen of an image until it is complete. An import that is interrupted leaves nothing behind.',
@@ -32,6 +40,7 @@ export const importCommand: Command = {
   examples: [
     { command: 'berth import debian:12 debian-12.tar.zst', text: 'From an archive.' },
     { command: 'podman export c1 | berth import lammps:2024 -', text: 'From podman, without a file in between.' },
+    { command: 'docker save app:1 >app.tar; berth import app:1 app.tar', text: 'From docker, with its layers.' },
     { command: 'berth import env ./rootfs', text: 'From a directory, as env:latest.' },
   ],
   exitStatus: [
@@ -41,9 +50,53 @@ export const importCommand: Command = {
   run: importImage,
 };
 
-async function importImage({ operands: [name = '', text = ''], flag, socket, terminal }: Call): Promise<number> {
+async function importImage(call: Call): Promise<number> {
+  const [name = '', text = ''] = call.operands;
   // The daemon looks at the name again; here a slip is told before gigabytes have been read.
-  parseImportName(name);
+  const parsed = parseImportName(name);
+  const archive = parseArchive(text);
+  if (archive) return importLayers(call, parsed, archive);
+  try {
+    return await importRoot(call);
+  } catch (error) {
+    if (!(error instanceof LayersFound)) throw error;
+    if (text === '-') throw sourceError(text, error.message);
+    if (text.includes(':')) throw sourceError(text, 'it holds an image in layers; give it a name without a colon');
+    return importLayers(call, parsed, { transport: error.transport, path: text, name: undefined });
+  }
+}
+
+/** Imports an image in layers, which goes the way of a pull. */
+function importLayers(call: Call, name: string, archive: ArchiveReference): Promise<number> {
+  const { flag, socket, terminal, operands } = call;
+  return untilInterrupted(terminal, async (signal) => {
+    const begin = Date.now();
+    const [, text = ''] = operands;
+    const progress = new Progress(name, terminal, 'auto');
+    const workplace = await prepareArchive(archive.path, text, signal);
+    try {
+      const image = await findInArchive(archive, workplace, text, signal);
+      const pulled = await bring(image, name, socket, progress, signal);
+      progress.stop();
+      const view = imageView(pulled.image);
+      if (flag('json')) {
+        terminal.print(JSON.stringify({ image: view, pinned: pulled.pinned }, undefined, 2));
+      } else {
+        const seconds = ((Date.now() - begin) / 1000).toFixed(1);
+        terminal.print(`imported ${view.name}  ${pulled.image.manifest || view.digest}`);
+        const layers = `${image.layers.length} layer${image.layers.length === 1 ? '' : 's'}`;
+        terminal.print(terminal.dim(`${layers}, ${size(view.size)} in the store, ${seconds} s`));
+      }
+      return 0;
+    } finally {
+      progress.stop();
+      await workplace.remove();
+    }
+  });
+}
+
+/** Imports a root file system. */
+async function importRoot({ operands: [name = '', text = ''], flag, socket, terminal }: Call): Promise<number> {
   const begin = Date.now();
   const source = await openSource(text, process.stdin);
   const filter = new TarFilter();
@@ -109,7 +162,7 @@ async function flow({ text, name, source, filter, terminal }: Transfer, pipe: Pi
       if (error.atEnd) await source.finished;
       throw sourceError(text, error.message);
     }
-    throw error instanceof BerthError ? error : sourceError(text, reasonOf(error));
+    throw error instanceof BerthError || error instanceof LayersFound ? error : sourceError(text, reasonOf(error));
   }
   await source.finished;
   terminal.progress(`${name}: waiting for berthd to finish the image`);

@@ -4,7 +4,10 @@ import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { archiveDirectory } from './directory.js';
 import { HEAD, kindOf } from './kind.js';
+import { BEGINNING, layersAtBeginning } from './layers.js';
 import { runProgram, sourceError, type Source } from './program.js';
+import { LayersFound } from './tar-filter.js';
+import { BLOCK } from './tar-header.js';
 
 /** How much of a file is read at once, in bytes. */
 const CHUNK = 1024 * 1024;
@@ -18,7 +21,7 @@ export interface Input extends Readable {
  * Opens what a user wants to import: a directory, a file, or "-" for standard input. Everything here happens with the
  * user's own rights.
  *
- * @throws BerthError BERTH_IMPORT_SOURCE
+ * @throws BerthError BERTH_IMPORT_SOURCE; LayersFound when it is seen at once that it holds an image in layers.
  */
 export async function openSource(text: string, stdin: Input): Promise<Source> {
   if (text === '-') return openStream(stdin);
@@ -34,24 +37,29 @@ export async function openSource(text: string, stdin: Input): Promise<Source> {
     const stat = fstatSync(file);
     if (stat.isDirectory()) return archiveDirectory(text, path, file);
     if (!stat.isFile()) throw sourceError(text, `it is a ${describe(stat)}, not a file or directory`);
-    return openFile(text, path, file);
+    return await openFile(text, path, file);
   } finally {
     // Programs and streams have descriptors of their own.
     closeSync(file);
   }
 }
 
-function openFile(text: string, path: string, file: number): Source {
+async function openFile(text: string, path: string, file: number): Promise<Source> {
   const head = Buffer.alloc(HEAD);
   const kind = kindOf(head.subarray(0, readSync(file, head, 0, HEAD, 0)));
   switch (kind.type) {
     case 'tar': {
+      const layers = layersAtBeginning((at) => {
+        const block = Buffer.alloc(BLOCK);
+        return block.subarray(0, readSync(file, block, 0, BLOCK, at));
+      });
+      if (layers) throw new LayersFound(layers);
       // The opened file again, whatever its name means by now.
       const archive = createReadStream(path, { fd: openSync(`/proc/self/fd/${file}`, 'r'), highWaterMark: CHUNK });
       return { label: path, archive, finished: Promise.resolve(), stop: () => archive.destroy() };
     }
     case 'compressed':
-      return runProgram(text, path, kind.decompress, file);
+      return withoutLayers(runProgram(text, path, kind.decompress, file));
     case 'squashfs':
       // Always unpacked and built anew: the kernel is to mount nothing but what berthd's own converter wrote.
       return runProgram(text, path, ['sqfs2tar', '--no-skip', '--root-becomes', '.', '/proc/self/fd/3'], 'ignore', [
@@ -62,11 +70,22 @@ function openFile(text: string, path: string, file: number): Source {
   }
 }
 
+/** Looks at the beginning of what a program makes, before berthd is asked for anything. */
+async function withoutLayers(source: Source): Promise<Source> {
+  const { head, whole } = await peek(source.archive, (read) => read.length >= BEGINNING);
+  const layers = layersAtBeginning((at) => head.subarray(at, at + BLOCK));
+  if (layers) {
+    source.stop();
+    throw new LayersFound(layers);
+  }
+  return { ...source, archive: whole };
+}
+
 async function openStream(stdin: Input): Promise<Source> {
   const label = 'standard input';
   if (stdin.isTTY) throw sourceError(label, 'it is a terminal');
-  const { head, whole } = await peek(stdin);
-  const kind = kindOf(head);
+  const { head, whole } = await peek(stdin, (read) => read.length >= HEAD || kindOf(read).type !== 'unknown');
+  const kind = kindOf(head.subarray(0, HEAD));
   // A stream that waits for more is not ended by its reader: the process would wait with it.
   const close = (): void => void stdin.destroy();
   switch (kind.type) {
@@ -89,11 +108,11 @@ async function openStream(stdin: Input): Promise<Source> {
   }
 }
 
-/** Reads the first bytes of a stream, and gives a stream that begins with them again. */
-async function peek(stream: Readable): Promise<{ head: Buffer; whole: Readable }> {
+/** Reads a stream's beginning until that is enough, and gives a stream that begins with it again. */
+async function peek(stream: Readable, isEnough: (read: Buffer) => boolean): Promise<{ head: Buffer; whole: Readable }> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   let head: Buffer = Buffer.alloc(0);
-  while (head.length < HEAD && kindOf(head).type === 'unknown') {
+  while (!isEnough(head)) {
     const next = await chunks.next();
     if (next.done) break;
     head = Buffer.concat([head, next.value]);
@@ -102,7 +121,7 @@ async function peek(stream: Readable): Promise<{ head: Buffer; whole: Readable }
     if (head.length > 0) yield head;
     for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
   };
-  return { head: head.subarray(0, HEAD), whole: Readable.from(all(), { objectMode: false }) };
+  return { head, whole: Readable.from(all(), { objectMode: false }) };
 }
 
 /** The system's words, without the call and the path that Node puts around them: the path is the error's subject. */

@@ -1,4 +1,5 @@
 import { Transform, type TransformCallback } from 'node:stream';
+import { layersByName, type LayersTransport } from './layers.js';
 import { BLOCK, HeaderFault, isZero, paxSize, parseHeader, type Header } from './tar-header.js';
 
 /** Longest pax header or GNU long name, in bytes: extended attributes, each of up to 64 kB, fit. */
@@ -14,6 +15,16 @@ export class ArchiveFault extends Error {
     readonly atEnd: boolean,
   ) {
     super(message);
+  }
+}
+
+/** It is a good archive, but of an image in layers, which is imported another way. */
+export class LayersFound extends Error {
+  constructor(
+    /** skopeo's name for such archives. */
+    readonly transport: LayersTransport,
+  ) {
+    super('it holds an image in layers (docker save): save it to a file, and give berth the file');
   }
 }
 
@@ -62,16 +73,16 @@ export class TarFilter extends Transform {
 
   override _flush(callback: TransformCallback): void {
     const fault = this.#faultAtEnd();
+    const layers = this.#layersAtEnd();
     if (fault !== undefined) callback(new ArchiveFault(fault, true));
+    else if (layers !== undefined) callback(new LayersFound(layers));
     // The end mark: two blocks of zeros.
     else callback(null, Buffer.alloc(2 * BLOCK));
   }
 
   #faultAtEnd(): string | undefined {
     if (!this.#ended) return `it stops after ${this.#position} bytes, before its end: it was cut short`;
-    if (this.entries === 0) return 'the archive has no entries';
-    if (!this.#isLayered()) return undefined;
-    return 'it holds an image in layers (docker save): flatten it with docker export or podman export';
+    return this.entries === 0 ? 'the archive has no entries' : undefined;
   }
 
   #take(chunk: Buffer): void {
@@ -168,13 +179,18 @@ export class TarFilter extends Transform {
   }
 
   #remember(name: string): void {
-    const [first] = name.split('/').filter((part) => part !== '' && part !== '.');
+    const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+    const layers = layersByName(name);
+    if (layers) throw new LayersFound(layers);
+    const [first] = parts;
     if (first !== undefined && this.#top.size < TOP_LIMIT) this.#top.add(first);
   }
 
-  #isLayered(): boolean {
+  #layersAtEnd(): LayersTransport | undefined {
     const has = (name: string): boolean => this.#top.has(name);
-    return (has('oci-layout') || has('manifest.json')) && !['bin', 'usr', 'etc', 'lib'].some(has);
+    if (['bin', 'usr', 'etc', 'lib'].some(has)) return undefined;
+    if (has('manifest.json')) return 'docker-archive';
+    return has('oci-layout') ? 'oci-archive' : undefined;
   }
 
   #explain(error: unknown): Error {

@@ -104,8 +104,11 @@ export function explain(
 /** skopeo's words as one sentence, without what could be a secret in them. */
 export function sentence(words: string): string {
   const known = sentences.find(([pattern]) => pattern.test(words))?.[1];
-  if (known !== undefined) return known;
-  // Go puts what was being done before its cause, again and again: the cause is what counts.
+  return known ?? lastWords(words);
+}
+
+/** The end of what skopeo says: Go puts what was being done before its cause, again and again. */
+export function lastWords(words: string): string {
   const links = redact(words)
     .replace(/^Error parsing image name "[^"]*": /, '')
     .split(/: (?=\S)/);

@@ -4,6 +4,16 @@ import { isNativeError, native } from '../../native/index.js';
 import type { Blob } from './manifest.js';
 import { SkopeoError, startSkopeo, unusable, type Running } from './skopeo.js';
 
+/** Where an image is. */
+export interface ImagePlace {
+  /** With its transport, e.g. "docker://docker.io/library/debian:12". */
+  readonly reference: string;
+  /** skopeo's options before its command's name, such as which image of an index it is to choose. */
+  readonly globalOptions?: readonly string[];
+  /** Those after it, such as which credentials it is to use. */
+  readonly options?: readonly string[];
+}
+
 interface Answer {
   readonly value: unknown;
   readonly pipe: number;
@@ -43,20 +53,17 @@ export class ImageProxy {
   /**
    * Starts skopeo and opens an image.
    *
-   * @param options of skopeo's that say how to reach it.
-   * @param reference with its transport, e.g. "docker://docker.io/library/debian:12".
    * @throws SkopeoError; BerthError BERTH_PULL_TOOL; the signal's reason
    */
   static async open(
-    globalOptions: readonly string[],
-    options: readonly string[],
-    reference: string,
+    { reference, globalOptions = [], options = [] }: ImagePlace,
     signal: AbortSignal,
   ): Promise<ImageProxy> {
     const { ours, theirs } = native.packetPair();
     let running: Running | undefined;
     try {
-      running = startWith(theirs, [...globalOptions, 'experimental-image-proxy', '--sockfd', '3', ...options], signal);
+      const argv = [...globalOptions, 'experimental-image-proxy', '--sockfd', '3', ...options];
+      running = startWith(theirs, argv, signal);
       const { value: version } = await call(running, ours, 'Initialize');
       if (!String(version).startsWith('0.2.'))
         throw unusable(`its image proxy is of version ${String(version)}, not 0.2`);

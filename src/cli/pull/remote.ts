@@ -92,7 +92,8 @@ export async function findRemote(
       read(registryReference({ ...reference, digest }), flags),
     );
     const pinned = registryReference({ ...reference, digest: found.manifest.digest });
-    const open = (within: AbortSignal): Promise<ImageProxy> => ImageProxy.open([], flags, pinned, within);
+    const open = (within: AbortSignal): Promise<ImageProxy> =>
+      ImageProxy.open({ reference: pinned, options: flags }, within);
     const platform = found.platform ?? (await readPlatform(found.config, open, signal));
     if (platform !== undefined && fitness(platform, wish) === 0) throw otherPlatform(subject.name, platform, wish);
     await checkPolicy(
