@@ -127,13 +127,8 @@ static void give_up(struct task* task) {
     const ssize_t length = fd < 0 ? -1 : read(fd, stat, sizeof stat - 1);
     if (fd >= 0) close(fd);
     stat[length > 0 ? length : 0] = '\0';
-    unsigned long long start = 0;
-    const char* fields = strrchr(stat, ')');
-    if (fields != NULL)
-        sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &start);
     char text[64];
-    snprintf(text, sizeof text, "stuck %d %llu", task->pid, start);
+    snprintf(text, sizeof text, "stuck %d %llu", task->pid, probe_start_time(stat));
     reply_end(task->id, text);
     close_task(task);
 }

@@ -18,6 +18,9 @@ typedef char* const* probe_words;
 int probe_answer(probe_words words);
 
 /* verbs_system.c */
+/* When the process of /proc/PID/stat was started, in clock ticks since the machine was (proc_pid_stat(5)); 0
+ * when the text does not say. */
+unsigned long long probe_start_time(const char* stat);
 int probe_clock(void);
 int probe_blocked(void);
 int probe_loop(void);

@@ -32,6 +32,18 @@ int probe_clock(void) {
     return 0;
 }
 
+unsigned long long probe_start_time(const char* stat) {
+    enum { FIELDS_FROM_STATE = 19 }; /* the state is field 3, the start time field 22 */
+    const char* at = strrchr(stat, ')');
+    if (at == NULL) return 0;
+    at++;
+    for (int field = 0; field <= FIELDS_FROM_STATE && at != NULL; field++) {
+        at = strchr(at, ' ');
+        if (at != NULL) at++;
+    }
+    return at != NULL ? strtoull(at, NULL, 10) : 0;
+}
+
 /* How often a process has gone to sleep. One that is stuck does not do it again. */
 static unsigned long long count_switches(int directory, const char* pid) {
     char path[300];
@@ -65,13 +77,8 @@ int probe_blocked(void) {
         stat[length] = '\0';
         char* name = strchr(stat, '(');
         char* end = strrchr(stat, ')');
-        char state = '?';
-        unsigned long long start = 0;
-        if (name == NULL || end == NULL ||
-            sscanf(end, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                   &state, &start) != 2 ||
-            state != 'D')
-            continue;
+        if (name == NULL || end == NULL || strncmp(end, ") D ", 4) != 0) continue;
+        const unsigned long long start = probe_start_time(stat);
         *end = '\0';
         printf("%s %llu %llu %s\n", entry->d_name, start, count_switches(dirfd(directory), entry->d_name),
                name + 1);

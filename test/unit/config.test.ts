@@ -49,7 +49,7 @@ describe('a configuration', () => {
         mounts: [],
         links: [],
         free: 5,
-        verify: 8,
+        verify: 4,
         canary: true,
         kernelLogHours: 24,
         siteChecks: '/etc/berth/health.d',
