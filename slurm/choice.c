@@ -23,6 +23,9 @@ static const char* const inherited_container_image[] = {
 /* The allocation's, empty for none. Slurm puts this command's own into the same place later. */
 static char inherited[sizeof plugin.image];
 
+/* Components whose options are known. */
+static unsigned settled;
+
 /* What stands in this command's own command line. */
 static struct {
     unsigned count;
@@ -65,8 +68,12 @@ static const char one_for_all[] =
 int choice_remember(int option, const char* argument) {
     /* Slurm brings the inherited value once for each component, and does not say so. */
     if (strcmp(inherited, argument) == 0) return 0;
+    /* Components of a batch script are not in the command line ("#SBATCH hetjob"): the first's options are
+     * all's. */
+    if (settled > 0 && chosen.count == 0 && count_components() == 1)
+        return refuse(BERTH_IMAGE_NONE, argument, one_for_all);
     if (chosen.count > 0 && strcmp(chosen.image, argument) != 0) {
-        if (count_components() > 1) return refuse(chosen.image, argument, one_for_all);
+        if (settled > 0 || count_components() > 1) return refuse(chosen.image, argument, one_for_all);
         if (option != chosen.option)
             return refuse(chosen.image, argument,
                           "--container-image is the same option: use one of the names");
@@ -82,8 +89,7 @@ bool choice_is_own(void) {
 }
 
 int choice_settle(void) {
-    /* Called once for each component, as soon as its options are known. */
-    static unsigned settled;
+    /* Called once for each component. */
     const unsigned components = count_components();
     if (++settled < components || inherited[0] == '\0') return 0;
     const bool some_inherit = chosen.count > 0 && chosen.count < components;

@@ -159,6 +159,20 @@ describe('an image that cannot be had is an error at submit', () => {
   });
 });
 
+describe('a batch script with heterogeneous components, which would all get what the first asks for, is refused', () => {
+  it.each([
+    ['with two images', '--image=app', '--image=other', 'app and other'],
+    ['with an image for the second alone', '', '--image=app', 'none and app'],
+  ])('%s', async (_, first, second, both) => {
+    await maker.import('other', 'other');
+    const lines = ['#!/bin/bash', `#SBATCH -n1 ${first}`, '#SBATCH hetjob', `#SBATCH -n1 ${second}`, 'true', ''];
+    await site.write('het.sh', lines.join('\n'));
+    const { status, stdout, stderr } = await site.shell(configuration, 'sbatch het.sh');
+    expect(stderr).toContain(`BERTH_OPTION: --image was given both ${both}`);
+    expect({ status, stdout }).toEqual({ status: 255, stdout: '' });
+  });
+});
+
 describe('without berthd on the submit host', () => {
   beforeAll(async () => {
     await site.cluster.killDaemon('login');
