@@ -177,6 +177,18 @@ describe('berth export', () => {
     expect(describeImage(image)).toEqual(describeImage(layout.image(digestOf(ALICE, 'sample:1'))));
   });
 
+  it.each(['oci:round-layout:v1', 'oci-archive:round.tar:v1'])(
+    'as %s, which berth imports with the same files',
+    (place) => {
+      must(ALICE, 'export', 'sample:1', place);
+      must(ALICE, 'import', 'round:1', place);
+      const paths = ['sample:1', 'round:1'].map((name) => layout.image(digestOf(ALICE, name)));
+      const [before = [], after] = paths.map(describeImage);
+      expect(before.length).toBeGreaterThan(5);
+      expect(after).toEqual(before);
+    },
+  );
+
   it('adds to a layout that has images already, and gives a tag that is taken to the new one', () => {
     importSample('sample:2', 'another\n');
     for (const [name, tag] of [
@@ -207,7 +219,7 @@ describe('berth export', () => {
     expect(readFileSync(join(home, 'precious'), 'utf8')).toBe('precious');
     must(ALICE, 'export', '--force', 'sample:1', 'precious');
     expect(readFileSync(join(home, 'precious')).subarray(0, 4).toString()).toBe('hsqs');
-    expect(readdirSync(home).filter((name) => name.startsWith('.'))).toEqual([]);
+    expect(readdirSync(home).filter((name) => name.startsWith('.precious'))).toEqual([]);
   });
 
   it("writes with the user's rights only", () => {

@@ -1,45 +1,39 @@
-import { BerthError, reasonOf } from '../../errors/index.js';
+import { BerthError } from '../../errors/index.js';
 import type { Call } from '../command.js';
-import { digestOf, MANIFEST_LIMIT, parseDocument, platformOf } from '../pull/manifest.js';
+import { findInArchive } from '../pull/archive.js';
 import { Progress } from '../pull/progress.js';
-import { ImageProxy } from '../pull/proxy.js';
 import { bring, type Pulled } from '../pull/session.js';
-import { runSkopeo } from '../pull/skopeo.js';
+
+/** An OCI layout that buildah has written, with its one image. */
+export interface BuiltLayout {
+  readonly path: string;
+  /** For what skopeo writes; removed by the caller. */
+  readonly temporary: string;
+  /** What berth images shows as the image's source. */
+  readonly source: string;
+}
+
+/** What the image is called in such a layout. */
+export const LAYOUT_TAG = 'image';
 
 /**
- * Brings the image of an OCI layout into the store, as a pull would: berthd reads manifest, configuration and layers anew
- * and believes nobody.
+ * Brings the image of an OCI layout into the store, as berth import does: berthd reads manifest, configuration and layers
+ * anew and believes nobody.
  *
  * @param task what to call it, and what is being done.
- * @param layout as skopeo names it, "oci:DIRECTORY:TAG".
- * @param source what berth images shows as its source.
- * @throws BerthError BERTH_IMAGE_BUILD, and as a pull
+ * @throws BerthError and RemoteError; the signal's reason
  */
 export async function bringLayout(
   { socket, terminal, flag }: Call,
-  task: Task,
-  { layout, source }: { readonly layout: string; readonly source: string },
+  { name }: Task,
+  { path, temporary, source }: BuiltLayout,
   signal: AbortSignal,
 ): Promise<Pulled> {
-  const { name } = task;
   const progress = new Progress(name, terminal, flag('json') ? 'none' : 'auto');
-  const open = (within: AbortSignal): Promise<ImageProxy> => ImageProxy.open([], [], layout, within);
   try {
-    const bytes = await runSkopeo(['inspect', '--raw', layout], signal, { limit: MANIFEST_LIMIT });
-    const manifest = parseDocument(bytes, name);
-    if (manifest.type === 'index') throw new Error('it is an index, where one image was expected');
-    const proxy = await open(signal);
-    const config = await proxy.read(manifest.config).finally(() => proxy.close());
-    const remote = {
-      ...{ subject: { name, registry: layout }, source, manifest: { bytes, digest: digestOf(bytes) }, index: undefined },
-      ...{ config: manifest.config, layers: manifest.layers, platform: platformOf(config) },
-      // From one disk; several readers at a time only make it seek.
-      ...{ everyone: false, streams: 1, open, explain: (error: unknown) => error },
-    };
-    return await bring(remote, name, socket, progress, signal);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error instanceof BerthError ? error : imageFailure(task, `its layers cannot be read: ${reasonOf(error)}`);
+    const reference = { transport: 'oci', path, name: LAYOUT_TAG } as const;
+    const found = await findInArchive(reference, { path, temporary }, name, signal);
+    return await bring({ ...found, source }, name, socket, progress, signal);
   } finally {
     progress.stop();
   }

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseImportName } from '../../image/reference.js';
 import { usage } from '../arguments.js';
 import { checkBuildah, runBuildah } from '../build/buildah.js';
-import { bringLayout, type Task } from '../build/layout.js';
+import { bringLayout, LAYOUT_TAG, type Task } from '../build/layout.js';
 import { ask } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
 import { untilInterrupted } from '../interrupt.js';
@@ -64,13 +64,14 @@ async function buildImage(call: Call, signal: AbortSignal): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'berth-build-'));
   try {
     const image = await makeImage(task, wish.words, directory, signal);
-    const layout = `oci:${join(directory, 'layout')}:image`;
+    const path = join(directory, 'layout');
+    const layout = `oci:${path}:${LAYOUT_TAG}`;
     await runBuildah(task, ['push', '--quiet', '--disable-compression', image, layout], signal, { quiet: true });
     if (!keepsLayers(wish.words)) await runBuildah(task, ['rmi', image], signal, { quiet: true });
     const context = resolve(wish.words.at(-1) ?? '.');
     const shown = { ...call, flag: (option: string) => option === 'json' && wish.json };
     const source = `built in ${context} on ${hostname()}`;
-    const pulled = await bringLayout(shown, task, { layout, source }, signal);
+    const pulled = await bringLayout(shown, task, { path, temporary: directory, source }, signal);
     for (const other of others) await ask(call.socket, { tag: { reference: name, name: other } });
     const view = imageView(pulled.image);
     if (wish.json) call.terminal.print(JSON.stringify({ image: view, names: wish.names }, undefined, 2));

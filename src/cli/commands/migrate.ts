@@ -3,7 +3,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseImportName } from '../../image/reference.js';
 import { checkBuildah, runBuildah } from '../build/buildah.js';
-import { bringLayout } from '../build/layout.js';
+import { bringLayout, LAYOUT_TAG } from '../build/layout.js';
 import { json, type Call, type Command } from '../command.js';
 import { untilInterrupted } from '../interrupt.js';
 import { size } from '../terminal.js';
@@ -37,12 +37,13 @@ async function migrateImage(call: Call, signal: AbortSignal): Promise<number> {
   await checkBuildah(task);
   const directory = await mkdtemp(join(tmpdir(), 'berth-migrate-'));
   try {
-    const layout = `oci:${join(directory, 'layout')}:image`;
+    const path = join(directory, 'layout');
+    const layout = `oci:${path}:${LAYOUT_TAG}`;
     // "--": an image may be called anything.
     const argv = ['push', '--quiet', '--disable-compression', '--', image.replace(/^containers-storage:/, ''), layout];
     await runBuildah(task, argv, signal, { quiet: true });
     const source = `containers-storage:${image} on ${hostname()}`;
-    const pulled = await bringLayout(call, task, { layout, source }, signal);
+    const pulled = await bringLayout(call, task, { path, temporary: directory, source }, signal);
     const view = imageView(pulled.image);
     if (call.flag('json')) call.terminal.print(JSON.stringify({ image: view }, undefined, 2));
     else call.terminal.print(`migrated ${view.name}  ${view.digest}  ${size(view.size)}`);

@@ -36,7 +36,7 @@ export function parseArchive(text: string): ArchiveReference | undefined {
  */
 export async function findInArchive(
   { transport, path: given, name }: ArchiveReference,
-  { path, temporary }: Workplace,
+  { path, temporary }: Pick<Workplace, 'path' | 'temporary'>,
   text: string,
   signal: AbortSignal,
 ): Promise<RemoteImage> {
