@@ -127,11 +127,7 @@ function report(
   mode: ProgressMode,
   seconds: number,
 ): void {
-  const view = {
-    ...imageView(image),
-    ...(image.manifest ? { manifest: image.manifest } : {}),
-    ...(image.platform ? { platform: image.platform } : {}),
-  };
+  const view = imageView(image);
   const result = { image: view, pinned, fetched };
   if (mode === 'json') terminal.print(JSON.stringify({ event: 'done', ...result }));
   else if (flag('json')) terminal.print(JSON.stringify(result, undefined, 2));
