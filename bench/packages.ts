@@ -9,7 +9,7 @@ const run = promisify(execFile);
 /** By what is measured. */
 export const peers = {
   launch: ['podman', 'crun', 'charliecloud', 'uidmap'],
-  reading: ['erofs-utils', 'squashfuse', 'fuse3'],
+  reading: ['erofs-utils', 'squashfuse', 'fuse3', 'e2fsprogs'],
   making: ['skopeo', 'umoci', 'docker-registry', 'e2fsprogs', 'xfsprogs'],
 } as const;
 

@@ -10,7 +10,7 @@ import { converterWay } from './converter-alone.js';
 import { layersOf } from './layout.js';
 import { peersWay } from './peers.js';
 import { takeSamples, type Sample } from './samples.js';
-import type { FileSystem } from './scratch-disk.js';
+import type { FileSystem } from '../scratch-disk.js';
 import { sourceImage, tags, type Tag } from './source-image.js';
 
 /** The one that others are compared with comes first. */

@@ -5,7 +5,7 @@ import type { Progress } from '../../bench.js';
 import { settle } from '../../quiet.js';
 import { timed } from '../program.js';
 import { MemoryWatch, processorTime } from './process-tree.js';
-import { withScratchDisk, type FileSystem, type ScratchDisk } from './scratch-disk.js';
+import { withScratchDisk, type FileSystem, type ScratchDisk } from '../scratch-disk.js';
 import { tags, type Tag } from './source-image.js';
 import type { Phases, Place, Session, Way } from './ways.js';
 

@@ -5,6 +5,7 @@ import { debianRootfs } from '../../../scripts/library/rootfs.js';
 import type { Progress } from '../../bench.js';
 import { installPeers, peers } from '../../packages.js';
 import { run } from '../program.js';
+import { withScratchDisk } from '../scratch-disk.js';
 import { allForms, makeForm, type MadeForm, type Source } from './forms.js';
 import { makeLevels, type Level } from './levels.js';
 import { takeSamples, type Sample } from './samples.js';
@@ -32,7 +33,7 @@ export interface Reading {
   readonly samples: readonly Sample[];
 }
 
-/** @param base an empty directory on the disk that is read from */
+/** @param base an empty directory for the disk that is read from, as a file */
 export async function measureReading(
   plan: ReadingPlan,
   base: string,
@@ -40,6 +41,11 @@ export async function measureReading(
   say: Progress,
 ): Promise<Reading> {
   await installPeers(peers.reading);
+  // The directory is compared as it is on the file system that most nodes have.
+  return withScratchDisk(base, 'ext4', ({ directory }) => measureOn(directory, plan, signal, say));
+}
+
+async function measureOn(base: string, plan: ReadingPlan, signal: AbortSignal, say: Progress): Promise<Reading> {
   const source = await unpack(base, say);
   const images = join(base, 'images');
   await mkdir(images);

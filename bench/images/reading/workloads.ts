@@ -14,7 +14,7 @@ export interface Workload {
 const script = fileURLToPath(new URL('import.sh', import.meta.url));
 
 /** How many pages are read at random. */
-const READS = 500;
+const READS = 100;
 /** Bytes. */
 const PAGE = 4096;
 /** Files that are larger, in bytes, are read at random. */
