@@ -21,6 +21,8 @@ export interface ContainerRecord {
   /** Inode of the mount namespace it was built in. */
   readonly originMntns: number;
   readonly nodeName: string;
+  /** Is the image only for some users, so that each launch has to look whether this one is still among them? */
+  readonly restricted?: boolean;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */

@@ -102,6 +102,7 @@ export class Launcher {
     const ready = this.registry
       .all()
       .find((container) => containerKey(container) === keyOf(order, container.originMntns));
+    if (ready) await this.#checkAccess(ready, request);
     return ready && this.#launched(ready, request, false);
   }
 
@@ -148,7 +149,10 @@ export class Launcher {
     const key = keyOf(order, request.originMntns);
     timeline.record('request', 0);
     const ready = this.registry.byKey(key);
-    if (ready) return this.#launched(ready, request, false);
+    if (ready) {
+      await this.#checkAccess(ready, request);
+      return this.#launched(ready, request, false);
+    }
 
     for (let running = this.#builds.get(key); running; running = this.#builds.get(key)) {
       const { result } = running;
@@ -161,6 +165,15 @@ export class Launcher {
       }
     }
     return this.#launched(await this.#start(key, request), request, true);
+  }
+
+  /** Whoever was shut out from an image after a container of it was built gets into it no more. */
+  async #checkAccess({ restricted }: Container, { order, timeline }: LaunchUnderWay): Promise<void> {
+    if (restricted) await timeline.measure('policy', () => this.#resolve(order));
+  }
+
+  #resolve({ image, uid, gid, gids }: LaunchOrder): Promise<ImageRecord> {
+    return this.store.resolve(image, uid, [gid, ...gids]);
   }
 
   /** Builds, and has everybody who asks for the same meanwhile wait for it. */
@@ -264,9 +277,7 @@ export class Launcher {
   }
 
   async #openImage(order: LaunchOrder, timeline: Timeline): Promise<Pick<Prepared, 'record' | 'image'>> {
-    const record = await timeline.measure('policy', () =>
-      this.store.resolve(order.image, order.uid, [order.gid, ...order.gids]),
-    );
+    const record = await timeline.measure('policy', () => this.#resolve(order));
     return { record, image: await this.#mount(record, timeline) };
   }
 
@@ -314,6 +325,7 @@ export class Launcher {
             userNamespace: namespaces.user !== undefined,
             originMntns,
             nodeName: order.nodeName,
+            ...(isRestricted(record, order.uid) ? { restricted: true } : {}),
           },
           namespaces,
         );
@@ -348,6 +360,11 @@ async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) =
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Could somebody take the right to this image away from this user? Not from its owner, nor where it is everyone's. */
+function isRestricted({ owner, access }: ImageRecord, uid: number): boolean {
+  return owner !== uid && (owner !== 'site' || access !== undefined);
 }
 
 function keyOf(order: LaunchOrder, originMntns: number): string {

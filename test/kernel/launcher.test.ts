@@ -115,6 +115,22 @@ describe('a launch', () => {
     ]);
   });
 
+  it('into a ready container fails once its user may no longer use the image', async () => {
+    const launcher = makeLauncher();
+    const access = { everyone: false, uids: [nobody.uid], gids: [] };
+    await store.upkeep.share('app', access, { uid: 0, gids: [] });
+    try {
+      await launcher.launch(order(), caller);
+      expect((await launcher.launch(order({ stepId: 1 }), caller)).cold).toBe(false);
+      await store.upkeep.share('app', { ...access, uids: [] }, { uid: 0, gids: [] });
+      await expect(launcher.launch(order({ stepId: 2 }), caller)).rejects.toMatchObject({
+        code: 'BERTH_IMAGE_UNKNOWN',
+      });
+    } finally {
+      await store.upkeep.share('app', { ...access, everyone: true }, { uid: 0, gids: [] });
+    }
+  });
+
   it('by 32 ranks at once builds one container', async () => {
     const launcher = makeLauncher();
     const launched = await Promise.all(Array.from({ length: 32 }, () => launcher.launch(order(), caller)));
