@@ -143,7 +143,11 @@ export class BlobIntake {
 
   async #receive(wanted: Wanted, pipe: number, attempt: AbortController): Promise<void> {
     const signal = AbortSignal.any([this.#stopped.signal, attempt.signal]);
-    const release = await this.#slots.take();
+    const release = await this.#slots.take(signal).catch(() => undefined);
+    if (!release) {
+      closeSync(pipe);
+      return;
+    }
     try {
       await this.#take(wanted.blob, pipe, signal);
       // Taken back in the last moment, it is stored all the same: what came is what its digest says.

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { reasonOf } from '../errors/index.js';
 import { isNativeError, native } from '../native/index.js';
@@ -35,10 +35,7 @@ export function takePipe({ peer }: Connection, fd: number): number {
  * @throws PipeFault when there is more, when nothing comes for a while, and when it was aborted.
  */
 export function readPipe(pipe: number, limit: number, signal: AbortSignal): Promise<Buffer> {
-  const reader = spawn('setpriv', ['--pdeathsig', 'KILL', 'head', '-c', String(limit + 1)], {
-    stdio: [pipe, 'pipe', 'ignore'],
-  });
-  closeSync(pipe);
+  const reader = startReader(pipe, limit);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
@@ -64,4 +61,15 @@ export function readPipe(pipe: number, limit: number, signal: AbortSignal): Prom
     if (signal.aborted) abort();
     else signal.addEventListener('abort', abort);
   });
+}
+
+/** @param pipe closed, also when the reader cannot be started. */
+function startReader(pipe: number, limit: number): ChildProcess {
+  try {
+    return spawn('setpriv', ['--pdeathsig', 'KILL', 'head', '-c', String(limit + 1)], {
+      stdio: [pipe, 'pipe', 'ignore'],
+    });
+  } finally {
+    closeSync(pipe);
+  }
 }

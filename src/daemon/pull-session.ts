@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import type { Registry } from '../container/index.js';
@@ -63,12 +64,15 @@ export class PullSession {
   /** Aborted when it is over, for those who wait. */
   readonly #over = new AbortController();
   readonly #uid: number;
+  /** Pipes of documents that nobody reads yet. */
+  readonly #unread = new Set<number>();
   readonly #documents: { readonly manifest: number; readonly index: number | undefined };
   readonly #name: string;
   #lease: Lease | undefined;
   #order: PullOrder | undefined;
   #pull: Pull | undefined;
   #intake: BlobIntake | undefined;
+  #receives = false;
 
   /**
    * @throws BerthError BERTH_NOT_PERMITTED, BERTH_PROTOCOL_FRAME, BERTH_IMAGE_NAME, BERTH_PULL_FAILED
@@ -89,7 +93,7 @@ export class PullSession {
 
   /** Does it receive blobs? */
   get receives(): boolean {
-    return this.#pull !== undefined;
+    return this.#receives;
   }
 
   holdsLeaseOf(manifest: string): boolean {
@@ -109,6 +113,7 @@ export class PullSession {
       if (this.#gone.signal.aborted) throw this.#failed('the client went away');
       throw error;
     } finally {
+      this.#closeUnread();
       this.#over.abort();
     }
   }
@@ -137,18 +142,30 @@ export class PullSession {
   #takeDocuments(): { manifest: number; index: number | undefined } {
     const { manifestFd, index, indexFd } = this.request;
     try {
-      const manifest = takePipe(this.connection, manifestFd);
+      const manifest = this.#takeDocument(manifestFd);
       // Without its content, what an index has is hearsay.
-      const taken = index === '' || indexFd === 0 ? undefined : takePipe(this.connection, indexFd);
+      const taken = index === '' || indexFd === 0 ? undefined : this.#takeDocument(indexFd);
       return { manifest, index: taken };
     } catch (error) {
+      this.#closeUnread();
       throw error instanceof PipeFault ? this.#failed(error.message, error) : error;
     }
   }
 
+  #takeDocument(fd: number): number {
+    const pipe = takePipe(this.connection, fd);
+    this.#unread.add(pipe);
+    return pipe;
+  }
+
+  #closeUnread(): void {
+    for (const pipe of this.#unread) closeSync(pipe);
+    this.#unread.clear();
+  }
+
   async #readOrder(): Promise<PullOrder> {
     const { manifest: digest, index, source, everyone } = this.request;
-    const release = await this.surroundings.reading.take();
+    const release = await this.surroundings.reading.take(this.#gone.signal);
     try {
       const manifest = parseManifest(await this.#read(this.#documents.manifest, digest, 'the manifest'));
       if (this.#documents.index !== undefined) {
@@ -169,6 +186,7 @@ export class PullSession {
   }
 
   async #read(pipe: number, digest: string, what: string): Promise<Buffer> {
+    this.#unread.delete(pipe);
     try {
       const bytes = await readPipe(pipe, DOCUMENT_LIMIT, this.#gone.signal);
       const found = digestOf(bytes);
@@ -231,6 +249,8 @@ export class PullSession {
   async #receive(order: PullOrder): Promise<ImageRecord> {
     try {
       this.surroundings.checkCount();
+      // Counted from here on: others look while this one makes its directory.
+      this.#receives = true;
       const pull = await Pull.begin(this.parts.store.workshop, order);
       this.#pull = pull;
       const wanted = await pull.wanted();
@@ -249,6 +269,7 @@ export class PullSession {
       this.#lease = undefined;
       await this.#pull?.close();
       this.#pull = undefined;
+      this.#receives = false;
     }
   }
 
