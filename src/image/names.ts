@@ -117,7 +117,7 @@ export async function listNames(layout: Layout, scope: Scope): Promise<ImageReco
   return records.filter((record) => record !== undefined);
 }
 
-/** @param key a name with its tag, or a digest. */
+/** @param key a name with its tag, or a digest: that of the image's file, of its manifest or of an index that has it. */
 export async function readName(layout: Layout, scope: Scope, key: string): Promise<ImageRecord | undefined> {
   const path = layout.ref(scope, key);
   let text: string;
@@ -127,7 +127,10 @@ export async function readName(layout: Layout, scope: Scope, key: string): Promi
     if (errorCode(error) === 'ENOENT') return undefined;
     throw storeFailure(layout.root, error);
   }
-  return parseRecord(text, key, path);
+  const record = parseRecord(text, key, path);
+  // Content alone decides what a digest means, whoever wrote the reference.
+  const other = isDigest(key) && ![record.digest, record.manifest, record.index].includes(key);
+  return other ? undefined : record;
 }
 
 /**

@@ -52,8 +52,9 @@ export function cutSource(source: string): string {
   return source.slice(0, SOURCE_LIMIT);
 }
 
+/** In one line: indented, a configuration of a few kilobytes that is nested deeply would take gigabytes. */
 export function formatRecord(record: ImageRecord): string {
-  return `${JSON.stringify(record, undefined, 2)}\n`;
+  return `${JSON.stringify(record)}\n`;
 }
 
 /**

@@ -216,6 +216,8 @@ function checkName(whole: string, name: string, pinned: boolean): string {
   });
   const text = tag === undefined ? path : `${path}:${tag}`;
   if (text.length > NAME_LIMIT) throw tooLong(text, NAME_LIMIT);
+  // docker.io/sha256:HEX: the store would take it for what its tag says.
+  if (isDigest(text)) throw invalid(whole, 'as a name it could not be told from a digest');
   return text;
 }
 

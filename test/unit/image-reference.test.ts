@@ -124,6 +124,8 @@ describe('no image is named', () => {
     [`a@sha512:${HEX}${HEX}`, 'a digest is sha256: and 64 hexadecimal digits'],
     ['a@', 'a digest is sha256: and 64 hexadecimal digits'],
     [`a@${DIGEST}@${DIGEST}`, 'a digest is sha256: and 64 hexadecimal digits'],
+    [`docker.io/${DIGEST}`, 'as a name it could not be told from a digest'],
+    [`docker.io/library/${DIGEST}`, 'as a name it could not be told from a digest'],
     ['@a', '"" is not the name of an account at a registry'],
     ['a/b@c', 'a/b is not the name of an account at a registry'],
     ['alice@nowhere#app', 'nowhere before the "#" is not a registry, such as nvcr.io or host:5000'],

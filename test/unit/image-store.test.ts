@@ -123,6 +123,14 @@ describe('resolving a name', () => {
     expect(await store.resolve(manifest, 1000)).toEqual(pinned);
   });
 
+  it('by digest finds nothing else, whatever is written under the digest', async () => {
+    const store = await open();
+    const digest = `sha256:${'cd'.repeat(32)}`;
+    refer('uid-1000', `${digest}.json`, { name: digest, access: { everyone: true, uids: [], gids: [] } });
+    await expect(store.resolve(digest, 1000)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
+    await expect(store.resolve(`app@${digest}`, 1000)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
+  });
+
   it.each([
     ['the users it names', { everyone: false, uids: [1000], gids: [] }, [1000], [1001, 1002]],
     ['members of the groups it names', { everyone: false, uids: [], gids: [20] }, [1002], [1000, 1001]],
@@ -323,5 +331,23 @@ describe('recovery', () => {
     mkdirSync(join(path, 'tmp/of-somebody-else'));
     expect(await store.recover()).toBe(3);
     expect(readdirSync(join(path, 'tmp')).sort()).toEqual([...kept, 'of-somebody-else'].sort());
+  });
+});
+
+describe('a record', () => {
+  it('is hardly longer than the configuration in it, however deep that is nested', () => {
+    let config: unknown = 0;
+    for (let depth = 0; depth < 2000; depth++) config = [config];
+    const record = {
+      name: 'a',
+      digest: `sha256:${HEX}`,
+      size: 1,
+      created: 1,
+      source: '',
+      owner: 'site',
+      format: 'squashfs',
+    };
+    const text = formatRecord({ ...record, config: { config } } as ImageRecord);
+    expect(text.length).toBeLessThan(JSON.stringify(config).length + 1000);
   });
 });
