@@ -2,7 +2,19 @@ import tseslint from 'typescript-eslint';
 
 // The rooms of src/ from the ground up. A room imports from those before it, never from one after it. Circles within a
 // room are found by test/unit/imports.test.ts.
-const rooms = ['errors', 'config', 'native', 'protocol', 'policy', 'image', 'container', 'launch', 'health', 'daemon', 'cli'];
+const rooms = [
+  'errors',
+  'config',
+  'native',
+  'protocol',
+  'policy',
+  'image',
+  'container',
+  'launch',
+  'health',
+  'daemon',
+  'cli',
+];
 const floors = rooms.map((room, floor) => ({
   files: [`src/${room}/**/*.ts`],
   rules: {

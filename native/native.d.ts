@@ -34,6 +34,9 @@ declare module 'berth-native' {
   /** socketpair(2) of SOCK_SEQPACKET: what one side sends as a packet the other receives as one. */
   export function packetPair(): { ours: number; theirs: number };
 
+  /** pipe2(2), close-on-exec; both ends block. */
+  export function pipe(): { readEnd: number; writeEnd: number };
+
   /** send(2) of one packet, without blocking. EPIPE when the other side has closed. */
   export function sendPacket(socket: number, text: string): void;
 

@@ -1,6 +1,7 @@
 #include "../sys/socket.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <string>
 #include <utility>
@@ -12,7 +13,7 @@ namespace berth::addon {
 namespace {
 
 /// Longest packet, in bytes.
-constexpr size_t kPacketLimit = 64 * 1024;
+constexpr size_t kPacketLimit = size_t{64} * 1024;
 
 Napi::Value peer_credentials_binding(const Napi::CallbackInfo& info) {
     Failure failure;
@@ -49,6 +50,19 @@ Napi::Value packet_pair_binding(const Napi::CallbackInfo& info) {
     Napi::Object value = Napi::Object::New(info.Env());
     value.Set("ours", ours.release());
     value.Set("theirs", theirs.release());
+    return value;
+}
+
+Napi::Value pipe_binding(const Napi::CallbackInfo& info) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        Failure failure;
+        failure.set("pipe2", "a pipe");
+        throw to_error(info.Env(), failure);
+    }
+    Napi::Object value = Napi::Object::New(info.Env());
+    value.Set("readEnd", ends[0]);
+    value.Set("writeEnd", ends[1]);
     return value;
 }
 
@@ -99,7 +113,7 @@ struct Exchange {
 };
 
 /// Longest reply, in bytes: src/protocol/frames.ts.
-constexpr size_t kReplyLimit = 16 * 1024 * 1024;
+constexpr size_t kReplyLimit = size_t{16} * 1024 * 1024;
 /// How long each part of a reply may take, in seconds.
 constexpr int kPatience = 30;
 
@@ -138,6 +152,7 @@ void export_sockets(Napi::Env env, Napi::Object exports) {
     exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials_binding));
     exports.Set("sendDescriptors", Napi::Function::New(env, send_descriptors_binding));
     exports.Set("packetPair", Napi::Function::New(env, packet_pair_binding));
+    exports.Set("pipe", Napi::Function::New(env, pipe_binding));
     exports.Set("sendPacket", Napi::Function::New(env, send_packet_binding));
     exports.Set("receivePacket", Napi::Function::New(env, receive_packet_binding));
     exports.Set("exchange", Napi::Function::New(env, exchange_binding));

@@ -17,6 +17,12 @@ import { parseReference, storeKey, type Reference } from './reference.js';
 /** In bytes: four times what a record with the longest configuration takes. */
 const LARGEST_RECORD = 1024 * 1024;
 
+/** Names that one plain user may have: who looks for an image by its content reads them all, and so does a collector. */
+const MOST_NAMES = 1000;
+
+/** Names that are read at a time: a record can have a quarter of a megabyte. */
+const READ_AT_A_TIME = 16;
+
 const run = promisify(execFile);
 
 /**
@@ -51,25 +57,30 @@ async function findByContent(
   key: string,
 ): Promise<ImageRecord | undefined> {
   if (!isDigest(key)) return undefined;
-  const records = (await Promise.all(scopes.map((scope) => listNames(layout, scope)))).flat();
-  const same = records.filter(({ digest, manifest, index }) => [digest, manifest, index].includes(key));
-  return same.find((record) => mayUseImage(person, record));
+  const isUsable = (record: ListedImage): boolean =>
+    [record.digest, record.manifest, record.index].includes(key) && mayUseImage(person, record);
+  const listed = (await Promise.all(scopes.map((scope) => listNames(layout, scope)))).flat().find(isUsable);
+  const record = listed && (await readName(layout, listed.owner, listed.name));
+  return record && isUsable(record) ? record : undefined;
 }
 
 /** The error for an image that this person does not have, with the name they may have meant. */
 export async function unknownImage(layout: Layout, name: string, person: Person, user?: string): Promise<BerthError> {
   const { uid } = person;
-  const scopes: Scope[] = uid === 0 ? ['site'] : [uid, 'site'];
-  // A name that cannot be read is no suggestion.
-  const listed = await Promise.all(scopes.map((scope) => listNames(layout, scope).catch(() => [])));
-  const visible = listed.flat().filter((record) => mayUseImage(person, record));
-  const meant = suggestion(
-    name,
-    visible.map((record) => record.name),
-  );
+  const meant = await meantName(layout, name, person);
   const called = user ?? (await native.account(uid, []))?.name ?? `uid ${uid}`;
   const near = meant === undefined ? '' : `did you mean ${meant}? `;
   return new BerthError('BERTH_IMAGE_UNKNOWN', { name, user: called, host: hostname(), near });
+}
+
+/** The name that this person may have meant. Neither a name that cannot be read nor one they may not use is suggested. */
+async function meantName(layout: Layout, name: string, person: Person): Promise<string | undefined> {
+  const scopes: Scope[] = person.uid === 0 ? ['site'] : [person.uid, 'site'];
+  const keys = await Promise.all(scopes.map((scope) => namesIn(layout, scope).catch(() => [])));
+  const meant = suggestion(name, keys.flat());
+  if (meant === undefined) return undefined;
+  const records = await Promise.all(scopes.map((scope) => readName(layout, scope, meant).catch(() => undefined)));
+  return records.some((record) => record !== undefined && mayUseImage(person, record)) ? meant : undefined;
 }
 
 /** Another tag of the same image comes before a slip of the keys. */
@@ -106,15 +117,45 @@ export function pinnedReference(text: string, record: ImageRecord): string {
   return isDigest(record.name) ? digest : `${record.name}@${digest}`;
 }
 
+/** A name as {@link listNames} gives it: without what is long. */
+export type ListedImage = Omit<ImageRecord, 'config' | 'layers'>;
+
 /** The names in a scope, without those that are digests. In no order. */
-export async function listNames(layout: Layout, scope: Scope): Promise<ImageRecord[]> {
+export async function listNames(layout: Layout, scope: Scope): Promise<ListedImage[]> {
+  const keys = await namesIn(layout, scope);
+  const listed: ListedImage[] = [];
+  for (let at = 0; at < keys.length; at += READ_AT_A_TIME) {
+    const some = keys.slice(at, at + READ_AT_A_TIME).map((key) => readName(layout, scope, key));
+    for (const record of await Promise.all(some)) if (record) listed.push(brief(record));
+  }
+  return listed;
+}
+
+function brief(record: ImageRecord): ListedImage {
+  const listed: { -readonly [Field in keyof ImageRecord]: ImageRecord[Field] } = { ...record };
+  delete listed.config;
+  delete listed.layers;
+  return listed;
+}
+
+async function namesIn(layout: Layout, scope: Scope): Promise<string[]> {
   const files = await readdir(layout.scope(scope)).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return [];
     throw storeFailure(layout.root, error);
   });
-  const keys = files.filter((file) => Layout.isName(file)).map((file) => file.slice(0, -'.json'.length));
-  const records = await Promise.all(keys.map((key) => readName(layout, scope, key)));
-  return records.filter((record) => record !== undefined);
+  const names = files.filter((file) => Layout.isName(file));
+  return names.map((file) => file.slice(0, -'.json'.length).replaceAll('+', '/'));
+}
+
+/** @throws BerthError BERTH_NOT_PERMITTED when a plain user would have too many names. */
+async function checkCount(layout: Layout, scope: Scope): Promise<void> {
+  if (scope === 'site' || (await namesIn(layout, scope)).length < MOST_NAMES) return;
+  throw new BerthError('BERTH_NOT_PERMITTED', {
+    what: `more than ${MOST_NAMES} names for images`,
+    uid: scope,
+    why: 'berthd reads them all to find what has no other name',
+    hint: 'berth images shows the names you have, berth rmi removes some',
+  });
 }
 
 /** @param key a name with its tag, or a digest: that of the image's file, of its manifest or of an index that has it. */
@@ -139,6 +180,8 @@ export async function readName(layout: Layout, scope: Scope, key: string): Promi
  *
  * @param temporary a directory for unfinished files.
  * @returns the record under its name.
+ * @throws BerthError BERTH_NOT_PERMITTED when a plain user would have too many names; BERTH_IMAGE_UNKNOWN when the image was
+ * collected a moment before.
  */
 export async function publishNames(
   layout: Layout,
@@ -148,6 +191,7 @@ export async function publishNames(
 ): Promise<ImageRecord> {
   // One that cannot be read has nobody whom it let in.
   const before = await readName(layout, scope, fresh.name).catch(() => undefined);
+  if (!before) await checkCount(layout, scope);
   const record = before?.access ? { ...fresh, access: before.access } : fresh;
   const content = formatRecord(record);
   await holdImage(layout, record.digest, temporary);

@@ -9,7 +9,7 @@ import { storeFailure } from './failures.js';
 import { importArchive } from './import.js';
 import { forgetUses, lastUse, promiseImage, unuseImage, useImage } from './keeping.js';
 import { Layout, type Scope } from './layout.js';
-import { findImage, listNames } from './names.js';
+import { findImage, listNames, type ListedImage } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
@@ -127,7 +127,7 @@ export class ImageStore {
    * @param gids all groups of the user.
    * @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
    */
-  async list(uid: number, gids: readonly number[] = []): Promise<ImageRecord[]> {
+  async list(uid: number, gids: readonly number[] = []): Promise<ListedImage[]> {
     const scopes: Scope[] = uid === 0 ? ['site'] : [uid, 'site'];
     const records = (await Promise.all(scopes.map((scope) => listNames(this.layout, scope)))).flat();
     return records

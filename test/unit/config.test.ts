@@ -37,7 +37,7 @@ describe('a configuration', () => {
         mostEntries: 4_000_000,
         layerCache: 51_200,
         promiseDays: 30,
-        compressionLevel: 9,
+        compressionLevel: 6,
       },
       container: { userns: 'on', home: true, mounts: [], buildTimeout: 30 },
       slurm: { spoolDir: '', prepare: false },

@@ -334,6 +334,30 @@ describe('recovery', () => {
   });
 });
 
+describe('a plain user', () => {
+  const alice = { uid: 1000, gids: [1000] };
+
+  it('has at most 1000 names, which can still be given to other images', async () => {
+    const store = await open();
+    image();
+    for (let i = 0; i < 1000; i++) refer('uid-1000', `app:${i}.json`, { name: `app:${i}` });
+    await expect(store.upkeep.tag('app:0', 'app:1000', alice, 1000)).rejects.toMatchObject({
+      code: 'BERTH_NOT_PERMITTED',
+      what: 'more than 1000 names for images is not permitted to uid 1000',
+    });
+    expect(await store.upkeep.tag('app:0', 'app:999', alice, 1000)).toMatchObject({ name: 'app:999' });
+    expect(readdirSync(join(path, 'promises', HEX))).toEqual([]);
+  });
+
+  it('lists names without the configurations of their images', async () => {
+    const store = await open();
+    refer('uid-1000', 'app:1.json', { name: 'app:1', config: { Env: [] }, layers: [`sha256:${HEX}`] });
+    const [listed] = await store.list(1000);
+    expect(listed).not.toHaveProperty('config');
+    expect(await store.resolve('app:1', 1000)).toHaveProperty('config');
+  });
+});
+
 describe('a record', () => {
   it('is hardly longer than the configuration in it, however deep that is nested', () => {
     let config: unknown = 0;
