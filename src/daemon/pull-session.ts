@@ -27,6 +27,7 @@ import { v1 } from '../protocol/index.js';
 import { BlobIntake } from './blob-intake.js';
 import type { Connection } from './connection.js';
 import { imageMessage } from './image-message.js';
+import { Patience } from './patience.js';
 import { onBehalf, userName } from './people.js';
 import { PipeFault, readPipe, takePipe } from './pipes.js';
 import type { RequestLog } from './report.js';
@@ -34,10 +35,6 @@ import type { Slots } from './slots.js';
 
 /** How often, in milliseconds, a pull that waits for another looks how far that is. */
 const POLL_INTERVAL = 1000;
-
-/** A puller that makes less than so many bytes in so many milliseconds is not waited for. */
-const STALL_BYTES = 1024 * 1024;
-const STALL_TIME = 60_000;
 
 const { Kind } = v1.PullEvent;
 
@@ -68,6 +65,7 @@ export class PullSession {
   readonly #unread = new Set<number>();
   readonly #documents: { readonly manifest: number; readonly index: number | undefined };
   readonly #name: string;
+  readonly #patience: Patience;
   #lease: Lease | undefined;
   #order: PullOrder | undefined;
   #pull: Pull | undefined;
@@ -84,6 +82,7 @@ export class PullSession {
     private readonly surroundings: Surroundings,
   ) {
     this.#uid = onBehalf(connection.peer, request.uid);
+    this.#patience = new Patience(this.#uid);
     this.#name = request.name === '' ? '' : parseImportName(request.name);
     if (!isDigest(request.manifest)) throw outOfStep('a pull has no usable digest of a manifest');
     if (request.index !== '' && !isDigest(request.index)) throw outOfStep('a pull has no usable digest of an index');
@@ -219,16 +218,14 @@ export class PullSession {
     if (!held) return true;
     const who = `${await userName(held.uid)} on ${held.owner.host}`;
     this.#tell({ kind: Kind.KIND_WAITING, who });
-    return this.#wait(order);
+    return this.#wait(order, held.uid);
   }
 
-  async #wait({ digest }: PullOrder): Promise<boolean> {
+  async #wait({ digest }: PullOrder, uid: number): Promise<boolean> {
     const { layout, self } = this.parts.store.workshop;
     const holder = this.surroundings.holderOf(digest);
     const signals = [this.#gone.signal, ...(holder ? [holder.#over.signal] : [])];
     const until = AbortSignal.any(signals);
-    let made = 0;
-    let since = performance.now();
     let told = '[]';
     for (;;) {
       await sleep(POLL_INTERVAL, undefined, { signal: until }).catch(() => undefined);
@@ -239,10 +236,7 @@ export class PullSession {
       if (text !== told && !this.connection.congested)
         this.#tell({ kind: Kind.KIND_PROGRESS, blobs: blobMessages(progress) });
       told = text;
-      if (progress.made >= made + STALL_BYTES) {
-        made = progress.made;
-        since = performance.now();
-      } else if (performance.now() - since > STALL_TIME) return false;
+      if (this.#patience.isOver(progress.made, uid, performance.now())) return false;
     }
   }
 
