@@ -127,10 +127,11 @@ export class ContainerBuilder {
 
   async #enter(specification: Specification): Promise<void> {
     await this.#starting;
-    const { process, socket } = this.#running();
+    const { socket } = this.#running();
     socket.write(frame(v1.BuildSpec.encode(specification.message).finish()));
     await this.#next(v1.BuildEvent.Kind.KIND_NAMESPACES, specification);
-    if (specification.message.userNamespace) this.#user = mapIds(process, specification);
+    // Not of one that was ended meanwhile: nobody would close what is opened here.
+    if (specification.message.userNamespace) this.#user = mapIds(this.#running().process, specification);
     socket.write('.');
     // Waited for from now on: a failure must be read before the socket tells that its other end is gone.
     this.#built = this.#next(v1.BuildEvent.Kind.KIND_BUILT, specification);

@@ -156,6 +156,11 @@ describe('a manifest', () => {
       { ...whole, config: { ...config, mediaType: 'application/vnd.cncf.helm.config.v1+json' } },
       /no container image/,
     ],
+    [
+      'is all members: reading it would hold up launches',
+      Buffer.from(JSON.stringify(Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [String(i), 0])))),
+      /more than 65536 values/,
+    ],
     ['has no layers', { ...whole, layers: [] }, /no layers/],
     ['has too many', { ...whole, layers: Array.from({ length: 513 }, () => layer) }, /513 layers/],
     [
