@@ -1,0 +1,168 @@
+// The opener: berthd's short-lived child that opens a file which a user named as an image, as that user and
+// in the mount namespace of the process that asked (a job may have a /tmp of its own). berthd gets the
+// descriptor and never looks the path up itself; see docs/adr/0013.
+//
+// Descriptors: 3 a packet socket to berthd, 4 a pidfd of the process whose mount namespace it is. Takes no
+// arguments and no environment. One packet comes, "UID GID\nGID GID ...\nPATH"; one goes: "file IDENTITY"
+// with the descriptor, "other KIND" for what is no regular file, or "failed ERRNO".
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "../sys/fd.h"
+#include "../sys/socket.h"
+
+namespace berth::opener {
+namespace {
+
+constexpr int kSocket = 3;
+constexpr int kCaller = 4;
+/// Longest request, in bytes: a path of PATH_MAX and some thousand groups.
+constexpr size_t kRequestLimit = 128 * 1024;
+
+struct Request {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<gid_t> gids;
+    std::string path;
+};
+
+int die_with_parent(Failure& failure) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return failure.set("prctl", "PR_SET_PDEATHSIG");
+    return 0;
+}
+
+/// A decimal number that fits an id, and what follows it.
+bool take_id(const char*& text, uint32_t& id) {
+    char* end;
+    errno = 0;
+    const unsigned long value = std::strtoul(text, &end, 10);
+    if (end == text || errno != 0 || value >= UINT32_MAX) return false;
+    id = static_cast<uint32_t>(value);
+    text = end;
+    return true;
+}
+
+int parse(const std::string& packet, Request& request, Failure& failure) {
+    const auto invalid = [&] { return failure.set("parse", "the request", EINVAL); };
+    const char* text = packet.c_str();
+    if (!take_id(text, request.uid) || *text++ != ' ' || !take_id(text, request.gid) || *text++ != '\n')
+        return invalid();
+    while (*text != '\n') {
+        gid_t gid = 0;
+        if (!take_id(text, gid)) return invalid();
+        request.gids.push_back(gid);
+        if (*text == ' ') text++;
+    }
+    request.path = text + 1;
+    // A NUL within the packet would have cut the path short.
+    const size_t parsed = static_cast<size_t>(text + 1 - packet.c_str()) + request.path.size();
+    return parsed == packet.size() && request.path[0] == '/' ? 0 : invalid();
+}
+
+int become_user(const Request& request, Failure& failure) {
+    if (setgroups(request.gids.size(), request.gids.data()) < 0)
+        return failure.set("setgroups", "the user's supplementary groups");
+    if (setresgid(request.gid, request.gid, request.gid) < 0)
+        return failure.set("setresgid", "the user's group");
+    if (setresuid(request.uid, request.uid, request.uid) < 0) return failure.set("setresuid", "the user");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return failure.set("prctl", "PR_SET_NO_NEW_PRIVS");
+    // The change of credentials has cleared it.
+    return die_with_parent(failure);
+}
+
+/// Without opening what it is: a device may do something when it is opened.
+Fd find(const std::string& path, Failure& failure) {
+    open_how how = {};
+    how.flags = O_PATH | O_CLOEXEC;
+    // /dev/stdin and /proc/self/fd/N would mean this process's own.
+    how.resolve = RESOLVE_NO_MAGICLINKS;
+    Fd found(static_cast<int>(syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+    if (!found) failure.set("openat2", path.c_str());
+    return found;
+}
+
+const char* kind_of(mode_t mode) {
+    if (S_ISDIR(mode)) return "directory";
+    if (S_ISFIFO(mode)) return "FIFO";
+    if (S_ISSOCK(mode)) return "socket";
+    return "device";
+}
+
+/// What is the same on all nodes as long as the file is the same, and has not been changed: no device number,
+/// which every node counts for itself.
+int describe(int file, std::string& identity, Failure& failure) {
+    struct stat status;
+    struct statfs system;
+    if (fstat(file, &status) < 0) return failure.set("fstat", "the file");
+    if (fstatfs(file, &system) < 0) return failure.set("fstatfs", "the file");
+    uint32_t id[2];
+    static_assert(sizeof system.f_fsid == sizeof id, "fsid_t is two words");
+    std::memcpy(id, &system.f_fsid, sizeof id);
+    const auto nanoseconds = [](const timespec& time) {
+        return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+    };
+    char text[256];
+    std::snprintf(text, sizeof text, "file %lx.%x.%x %ju %jd %" PRId64 " %" PRId64,
+                  static_cast<unsigned long>(system.f_type), id[0], id[1],
+                  static_cast<uintmax_t>(status.st_ino), static_cast<intmax_t>(status.st_size),
+                  nanoseconds(status.st_mtim), nanoseconds(status.st_ctim));
+    identity = text;
+    return 0;
+}
+
+/// Enters, opens and describes. The answer is a packet's text, and a descriptor where it is a file.
+int open_for_user(std::string& answer, Fd& file, Failure& failure) {
+    std::string packet;
+    std::vector<Fd> none;
+    Request request;
+    if (die_with_parent(failure) < 0) return -1;
+    if (receive_packet(kSocket, kRequestLimit, packet, none, failure) < 0) return -1;
+    if (parse(packet, request, failure) < 0) return -1;
+    // setns(2) with a pidfd: Linux 5.8.
+    if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
+    close(kCaller);
+    if (become_user(request, failure) < 0) return -1;
+    Fd found = find(request.path, failure);
+    if (!found) return -1;
+    struct stat status;
+    if (fstat(found.get(), &status) < 0) return failure.set("fstat", request.path.c_str());
+    if (!S_ISREG(status.st_mode)) {
+        answer = std::string("other ") + kind_of(status.st_mode);
+        return 0;
+    }
+    const std::string link = "/proc/self/fd/" + std::to_string(found.get());
+    file = Fd(open(link.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!file) return failure.set("open", request.path.c_str());
+    return describe(file.get(), answer, failure);
+}
+
+}  // namespace
+}  // namespace berth::opener
+
+int main() {
+    using namespace berth;
+    Failure failure;
+    std::string answer;
+    Fd file;
+    if (opener::open_for_user(answer, file, failure) < 0)
+        answer = "failed " + std::to_string(failure.error) + " " + failure.call;
+    const int descriptor = file.get();
+    const ssize_t sent =
+        send_descriptors(opener::kSocket, answer.data(), answer.size(), &descriptor, file ? 1 : 0, failure);
+    return sent > 0 ? 0 : 1;
+}
