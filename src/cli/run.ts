@@ -2,7 +2,7 @@ import { nearest } from '../config/index.js';
 import { formatError, toErrorMessage } from '../errors/index.js';
 import { DEFAULT_SOCKET, parseCommand, parseLeading, usage, type Values } from './arguments.js';
 import type { Command } from './command.js';
-import { commands } from './commands/index.js';
+import { commands, internalCommands } from './commands/index.js';
 import { commandHelp, overview } from './help.js';
 import type { Terminal } from './terminal.js';
 
@@ -54,7 +54,7 @@ async function dispatch(
 }
 
 function find(name: string): Command {
-  const command = commands.find((one) => one.name === name);
+  const command = [...commands, ...internalCommands].find((one) => one.name === name);
   if (command) return command;
   const names = commands.map((one) => one.name);
   const near = nearest(name, names);

@@ -12,7 +12,7 @@ export interface ContainerRecord {
   readonly home: string;
   /** As the user gave it. */
   readonly requestedImage: string;
-  /** The store's name for it. */
+  /** The store's name for it, or the path of the file that it was made of. */
   readonly image: string;
   readonly digest: string;
   /** Seconds since the epoch. */

@@ -3,7 +3,8 @@ import type { Logger } from 'pino';
 import { accountOf, occupants, type Container } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { Health } from '../health/index.js';
-import type { Launched, Launcher, LaunchOrder, Puller } from '../launch/index.js';
+import type { Launched, Launcher, LaunchOrder, PathImages, Puller, Waiter } from '../launch/index.js';
+import { native } from '../native/index.js';
 import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -28,6 +29,7 @@ const PENDING_STEP = 0xfffffffd;
 export interface Parts extends ImageParts {
   readonly launcher: Launcher;
   readonly puller: Puller;
+  readonly pathImages: PathImages;
   readonly pulls: PullSessions;
   readonly reconciler: Reconciler;
   readonly health: Health;
@@ -104,7 +106,10 @@ export class Handlers {
       return;
     }
     const order = await this.#order(request, purpose);
-    const launched = await this.#launchOrPull(request, order, connection);
+    const isPath = order.image.startsWith('/');
+    const launched = await (isPath
+      ? this.#launchFile(order, purpose, connection)
+      : this.#launchOrPull(request, order, connection));
     if (!launched) {
       connection.reply({ launch: {} });
       return;
@@ -132,13 +137,26 @@ export class Handlers {
       const missing = error instanceof BerthError && error.code === 'BERTH_IMAGE_UNKNOWN';
       if (!missing || purpose === v1.Purpose.PURPOSE_PREPARE || !puller.pulls(image)) throw error;
     }
-    const tell = (text: string): void => {
-      // slurmstepd expects one answer, and soon.
-      if (purpose !== v1.Purpose.PURPOSE_RANK) return;
-      connection.reply({ launchProgress: { text: text.replace(/[^ -~]/g, '?').slice(0, MOST_TOLD) } });
-    };
-    await puller.pull({ ...order, reference: image }, { gone: connection.closed, tell });
+    await puller.pull({ ...order, reference: image }, waiterOf(purpose, connection));
     return this.#launchFor(purpose, order, connection);
+  }
+
+  /**
+   * The image is a user's file. It is the one that the ranks see: slurmstepd may see other directories, and the prolog is
+   * not to wait for an image that is made; these leave it to the ranks.
+   */
+  async #launchFile(order: LaunchOrder, purpose: v1.Purpose, connection: Connection): Promise<Launched | undefined> {
+    if (purpose !== v1.Purpose.PURPOSE_RANK) return undefined;
+    const { launcher, pathImages } = this.parts;
+    const namespace = launcher.mountNamespaceOf(connection.peer, order);
+    const found = await pathImages.find(order, connection.peer, namespace, waiterOf(purpose, connection));
+    const { image, path, descriptor } = found;
+    try {
+      const file = { path, ...(descriptor === undefined ? {} : { descriptor }) };
+      return await launcher.launchRank({ ...order, image, file }, connection.peer);
+    } finally {
+      if (descriptor !== undefined) native.close(descriptor);
+    }
   }
 
   #launchFor(purpose: v1.Purpose, order: LaunchOrder, { peer }: Connection): Promise<Launched | undefined> {
@@ -244,6 +262,15 @@ export class Handlers {
     }
     return first;
   }
+}
+
+function waiterOf(purpose: v1.Purpose, connection: Connection): Waiter {
+  const tell = (text: string): void => {
+    // slurmstepd expects one answer, and soon.
+    if (purpose !== v1.Purpose.PURPOSE_RANK) return;
+    connection.reply({ launchProgress: { text: text.replace(/[^ -~]/g, '?').slice(0, MOST_TOLD) } });
+  };
+  return { gone: connection.closed, tell };
 }
 
 function describe(container: Container, ranks: number, timeline: boolean): v1.Container.$Properties {

@@ -7,7 +7,7 @@ import { Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
-import { Launcher, Puller } from '../launch/index.js';
+import { Launcher, PathImages, Puller } from '../launch/index.js';
 import { native } from '../native/index.js';
 import { version } from '../protocol/index.js';
 import { Handlers } from './handlers.js';
@@ -60,6 +60,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const launcher = new Launcher(config, store, registry, workspace);
   const uses = new Uses(registry, store, log);
   const puller = new Puller(config, join(runtimeDirectory, 'berthd.sock'));
+  const pathImages = new PathImages(config, store.files);
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);
   const tidier = new Tidier();
@@ -76,6 +77,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     config,
     launcher,
     puller,
+    pathImages,
     registry,
     store,
     imports,

@@ -21,8 +21,18 @@ export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
   check(gids.length <= MOST_GROUPS, 'gids');
   check(spoolDir === '' || isPlainAbsolute(spoolDir), 'spool_dir');
   // One spelling for one image, or each would have a container of its own.
-  const key = storeKey(parseReference(image));
+  const key = imageKey(image);
   return { jobId, stepId, uid, gid, gids, image: key, nodeName: nodeName || hostname(), spoolDir };
+}
+
+/** A path stays what it is: only its file tells whether it is the same as another. */
+function imageKey(image: string): string {
+  const reference = parseReference(image);
+  if (reference.kind !== 'path') return storeKey(reference);
+  // ".." stays: what is above a symbolic link is only known where the path is looked up.
+  if (reference.text.startsWith('/')) return reference.text.replace(/\/(?:\.?\/)+/g, '/');
+  const why = 'it is relative to where the command was given, which is not known on this node';
+  throw new BerthError('BERTH_IMAGE_NAME', { name: image, why });
 }
 
 function check(holds: boolean, field: string): void {

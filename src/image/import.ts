@@ -22,28 +22,52 @@ export interface ImportOptions {
   readonly complete: Promise<void>;
 }
 
+/** What an archive became, before it is known under anything but its digest. */
+export interface Imported extends Pick<MadeImage, 'digest' | 'size'> {
+  /** A directory for unfinished files. */
+  readonly temporary: string;
+}
+
 /**
  * Makes an image of a tar archive and gives it a name. Until the last step nothing of it can be seen: the image file
  * appears whole under its digest, then its record, and the name at the end.
  *
  * @throws BerthError BERTH_STORE_FULL, BERTH_STORE_UNUSABLE, BERTH_IMPORT_FAILED
  */
-export async function importArchive(workshop: Workshop, options: ImportOptions, archive: number): Promise<ImageRecord> {
+export function importArchive(workshop: Workshop, options: ImportOptions, archive: number): Promise<ImageRecord> {
+  const { name, scope, source } = options;
+  return importAs(workshop, options, archive, ({ digest, size, temporary }) => {
+    const created = Math.floor(Date.now() / 1000);
+    const record = {
+      name,
+      digest,
+      size,
+      created,
+      source: cutSource(source),
+      owner: scope,
+      format: 'squashfs',
+    } as const;
+    return publishNames(workshop.layout, scope, record, temporary);
+  });
+}
+
+/**
+ * As {@link importArchive}, with `publish` in the place of giving the name.
+ *
+ * @throws BerthError BERTH_STORE_FULL, BERTH_STORE_UNUSABLE, BERTH_IMPORT_FAILED
+ */
+export async function importAs(
+  workshop: Workshop,
+  options: Pick<ImportOptions, 'name' | 'complete'>,
+  archive: number,
+  publish: (imported: Imported) => Promise<ImageRecord>,
+): Promise<ImageRecord> {
   const { layout, self } = workshop;
   let temporary: string | undefined;
   try {
     temporary = await makeTemporary(layout.temporary, self);
     const { digest, size } = await makeImage(workshop, options, archive, temporary);
-    const record: ImageRecord = {
-      name: options.name,
-      digest,
-      size,
-      created: Math.floor(Date.now() / 1000),
-      source: cutSource(options.source),
-      owner: options.scope,
-      format: 'squashfs',
-    };
-    return await publishNames(layout, options.scope, record, temporary);
+    return await publish({ digest, size, temporary });
   } catch (error) {
     throw error instanceof BerthError ? error : storeFailure(layout.root, error);
   } finally {
@@ -54,7 +78,7 @@ export async function importArchive(workshop: Workshop, options: ImportOptions, 
 /** Converts, checks, and moves the image to its place under images/. */
 async function makeImage(
   workshop: Workshop,
-  options: ImportOptions,
+  options: Pick<ImportOptions, 'name' | 'complete'>,
   archive: number,
   temporary: string,
 ): Promise<MadeImage> {
@@ -73,7 +97,7 @@ async function makeImage(
 /** Runs the converter and waits for the client's word that what it read was all. */
 async function fill(
   workshop: Workshop,
-  { name, complete }: ImportOptions,
+  { name, complete }: Pick<ImportOptions, 'name' | 'complete'>,
   archive: number,
   output: number,
 ): Promise<MadeImage> {

@@ -4,6 +4,7 @@
  */
 export type { Collected } from './collect.js';
 export { isDigest } from './digest.js';
+export { type FileImages, type UserFile } from './file-images.js';
 export { Lease, readLease, type BlobProgress, type Progress } from './lease.js';
 export {
   digestOf,

@@ -14,7 +14,7 @@ export type Scope = 'site' | number;
  *     manifests/sha256/HEX.json       which image was made of a manifest, and who has shown to have it
  *     layers/sha256/HEX.layer         a converted layer, by the digest of its blob
  *     layers/sha256/HEX.json          what it is, and who has shown to have it; its time is that of its last use
- *     leases/KEY.json                 who pulls what now
+ *     leases/KEY.json                 who pulls what now, or makes an image of which file
  *     promises/HEX/uid-UID            submitted jobs of a user will need the image; its time is the last one's
  *     uses/HEX/HOST-JOB               a job has the image mounted
  *     uses/HEX/last                   its time is that of the image's last launch
@@ -22,7 +22,8 @@ export type Scope = 'site' | number;
  *
  * A file under refs/ holds the whole record, so that a launch reads one small file. Besides names there is one
  * reference under each digest (of the file, of the manifest, of the index): it stays when its name is given to another
- * image, so that a job that was submitted with a digest keeps running what it was submitted with.
+ * image, so that a job that was submitted with a digest keeps running what it was submitted with. What was made of a
+ * user's file is found by one more such reference: file-images.ts.
  */
 export class Layout {
   readonly images: string;

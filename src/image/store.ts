@@ -6,6 +6,7 @@ import { mayUseImage } from '../policy/index.js';
 import { imageInPlace } from './condemned.js';
 import { makeDirectory } from './durable.js';
 import { storeFailure } from './failures.js';
+import { FileImages } from './file-images.js';
 import { importArchive } from './import.js';
 import { forgetUses, lastUse, promiseImage, unuseImage, useImage } from './keeping.js';
 import { Layout, type Scope } from './layout.js';
@@ -47,6 +48,8 @@ export class ImageStore {
   readonly workshop: Workshop;
   /** What people do with images that are there. */
   readonly upkeep: Upkeep;
+  /** What is made of files that stand in an image's place. */
+  readonly files: FileImages;
 
   private constructor(
     { compressionLevel, largestImage, mostEntries }: StoreOptions,
@@ -56,6 +59,7 @@ export class ImageStore {
     const mostBytes = largestImage === undefined ? undefined : largestImage * 1024 ** 3;
     this.upkeep = new Upkeep(this, layout, self);
     this.workshop = { layout, self, compressionLevel, mostBytes, mostEntries };
+    this.files = new FileImages(this.workshop);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { close } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
@@ -33,9 +34,16 @@ export interface LaunchOrder {
   readonly uid: number;
   readonly gid: number;
   readonly gids: readonly number[];
+  /** In the store's own spelling; or a path, until it is known what stands for that. */
   readonly image: string;
   readonly nodeName: string;
   readonly spoolDir: string;
+  /** What the image was made of, or is, where that is a user's file. */
+  readonly file?: {
+    readonly path: string;
+    /** To be mounted as it is; the caller's to close when the launch is over. */
+    readonly descriptor?: number;
+  };
 }
 
 export interface Launched {
@@ -141,7 +149,7 @@ export class Launcher {
 
   #request(order: LaunchOrder, caller: Caller): LaunchUnderWay {
     const timeline = new Timeline();
-    return { order, caller, timeline, originMntns: this.#mountNamespaceOf(caller, order) };
+    return { order, caller, timeline, originMntns: this.mountNamespaceOf(caller, order) };
   }
 
   async #launch(request: LaunchUnderWay): Promise<Launched> {
@@ -221,7 +229,12 @@ export class Launcher {
     return { container, launch, timeline, cold };
   }
 
-  #mountNamespaceOf(caller: Caller, order: LaunchOrder): number {
+  /**
+   * Inode of the caller's mount namespace.
+   *
+   * @throws BerthError BERTH_JOB_ENDED when the caller is gone.
+   */
+  mountNamespaceOf(caller: Caller, order: LaunchOrder): number {
     try {
       const fd = native.openNamespace(caller.pid, caller.pidfd, 'mnt');
       try {
@@ -277,13 +290,27 @@ export class Launcher {
   }
 
   async #openImage(order: LaunchOrder, timeline: Timeline): Promise<Pick<Prepared, 'record' | 'image'>> {
+    const { file } = order;
+    if (file?.descriptor !== undefined) {
+      const record = recordOfFile(order, file.path);
+      return { record, image: await this.#mountFile(file.descriptor, record, timeline) };
+    }
     const record = await timeline.measure('policy', () => this.#resolve(order));
     return { record, image: await this.#mount(record, timeline) };
   }
 
   async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
-    const start = timeline.now();
     const file = await this.store.openImage(record);
+    try {
+      return await this.#mountFile(file, record, timeline);
+    } finally {
+      // On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it.
+      close(file, () => undefined);
+    }
+  }
+
+  async #mountFile(file: number, record: ImageRecord, timeline: Timeline): Promise<number> {
+    const start = timeline.now();
     const mounting = native.mountImage(file, record.format, this.#loops.get(record.digest) ?? -1);
     try {
       const { mount, loopIndex } = await mounting;
@@ -293,9 +320,6 @@ export class Launcher {
     } catch (error) {
       if (!isNativeError(error)) throw error;
       throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
-    } finally {
-      // On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it.
-      close(file, () => undefined);
     }
   }
 
@@ -319,7 +343,7 @@ export class Launcher {
             user: specification.account.name,
             home: specification.account.home,
             requestedImage: order.image,
-            image: record.name,
+            image: order.file?.path ?? record.name,
             digest: record.digest,
             created: Math.floor(Date.now() / 1000),
             userNamespace: namespaces.user !== undefined,
@@ -365,6 +389,12 @@ async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) =
 /** Could somebody take the right to this image away from this user? Not from its owner, nor where it is everyone's. */
 function isRestricted({ owner, access }: ImageRecord, uid: number): boolean {
   return owner !== uid && (owner !== 'site' || access !== undefined);
+}
+
+/** What a file that is mounted as it is would have in the store; its digest is that of its identity. */
+function recordOfFile({ image, uid }: LaunchOrder, path: string): ImageRecord {
+  const digest = `sha256:${createHash('sha256').update(image).digest('hex')}`;
+  return { name: path, digest, size: 0, created: 0, source: path, owner: uid, format: 'squashfs' };
 }
 
 function keyOf(order: LaunchOrder, originMntns: number): string {

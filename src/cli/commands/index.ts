@@ -1,4 +1,5 @@
 import type { Command } from '../command.js';
+import { archive } from './archive.js';
 import { build } from './build.js';
 import { config } from './config.js';
 import { exec } from './exec.js';
@@ -43,3 +44,6 @@ export const commands: readonly Command[] = [
   versionCommand,
   makeHelp(() => commands),
 ];
+
+/** What berthd runs, and nobody else. */
+export const internalCommands: readonly Command[] = [archive];

@@ -34,14 +34,25 @@ export async function openSource(text: string, stdin: Input): Promise<Source> {
     throw sourceError(text, inWords(error));
   }
   try {
-    const stat = fstatSync(file);
-    if (stat.isDirectory()) return archiveDirectory(text, path, file);
-    if (!stat.isFile()) throw sourceError(text, `it is a ${describe(stat)}, not a file or directory`);
-    return await openFile(text, path, file);
+    return await openDescriptor(text, path, file);
   } finally {
     // Programs and streams have descriptors of their own.
     closeSync(file);
   }
+}
+
+/**
+ * As {@link openSource}, of what is open already.
+ *
+ * @param text what the user calls it.
+ * @param path what berth images shows as its source.
+ * @param file stays the caller's.
+ */
+export async function openDescriptor(text: string, path: string, file: number): Promise<Source> {
+  const stat = fstatSync(file);
+  if (stat.isDirectory()) return archiveDirectory(text, path, file);
+  if (!stat.isFile()) throw sourceError(text, `it is a ${describe(stat)}, not a file or directory`);
+  return openFile(text, path, file);
 }
 
 async function openFile(text: string, path: string, file: number): Promise<Source> {

@@ -1,0 +1,321 @@
+import type { ChildProcess } from 'node:child_process';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config/index.js';
+import { BerthError } from '../errors/index.js';
+import type { FileImages, ImageRecord, Lease, UserFile } from '../image/index.js';
+import { native } from '../native/index.js';
+import type { Caller, LaunchOrder } from './launcher.js';
+import { openAsUser, OpenFault, type OpenedByUser } from './opener.js';
+import {
+  berthCommand,
+  collectMessages,
+  endOf,
+  endOnAbort,
+  lastWords,
+  spawnAs,
+  tellRegularly,
+  toldBy,
+  type User,
+  type Waiter,
+} from './user-process.js';
+
+/** A user's files that are made into images on one node at a time: each takes processors and memory. */
+const MOST_PER_USER = 4;
+
+/** Steps that a file was opened for, remembered so that all of their ranks get the same: the last ones. */
+const MOST_STEPS = 1024;
+
+/**
+ * A file that was changed less than this ago may be changed again without its times showing it: file systems count them
+ * in ticks of up to two seconds. Milliseconds.
+ */
+const TICK = 2000;
+
+/** How often such a file is looked at again. */
+const LOOKS = 3;
+
+/** How often to look whether another node has made the image: milliseconds. */
+const INTERVAL = 500;
+
+/** How long the words of a reader that ends are waited for: milliseconds. */
+const LAST_WORDS = 2000;
+
+/** What a reader exits with when what it writes to was closed: the converter has its own reason. */
+const READER_GONE = 141;
+
+/** A file in an image's place, as a launch needs it. */
+export interface FoundFile {
+  /** What the launch asks the store for, and what its container is known by. */
+  readonly image: string;
+  /** As the user gave it. */
+  readonly path: string;
+  /** What is to be mounted as it is; without it, the store has the image. Closed by {@link release}. */
+  readonly descriptor?: number;
+}
+
+export interface FileOrder extends User {
+  readonly path: string;
+  readonly identity: string;
+  readonly nodeName: string;
+}
+
+/** The ranks of a step that wait for the same file, and what it is; kept for those that come later. */
+interface Step {
+  readonly waiters: Set<Waiter>;
+  readonly result: Promise<FoundFile>;
+  /** Nobody waits any more. */
+  readonly leave: () => void;
+}
+
+interface Making {
+  readonly uid: number;
+  readonly waiters: Set<Waiter>;
+  readonly result: Promise<ImageRecord>;
+  readonly stop: () => void;
+}
+
+/**
+ * Files that stand in an image's place (`--image=./app.sqsh`): what the site has said becomes of them. The file is opened
+ * once for a step on each node, so that all ranks have the same; an image of it is made once for all who wait.
+ */
+export class PathImages {
+  readonly #steps = new Map<string, Step>();
+  readonly #making = new Map<string, Making>();
+
+  /** @param command what runs `berth`, with its arguments up to the command's name. */
+  constructor(
+    private readonly config: Config,
+    private readonly files: FileImages,
+    private readonly command: readonly string[] = berthCommand,
+  ) {}
+
+  /**
+   * What a launch whose image is a path is to run. Whoever has a descriptor of it closes that.
+   *
+   * @param namespace inode of the caller's mount namespace.
+   * @throws BerthError BERTH_FILE_REFUSED, BERTH_FILE_UNUSABLE, BERTH_FILE_CHANGED, BERTH_IMPORT_FAILED,
+   * BERTH_STORE_FULL, BERTH_STORE_UNUSABLE
+   */
+  async find(order: LaunchOrder, caller: Caller, namespace: number, waiter: Waiter): Promise<FoundFile> {
+    const path = order.image;
+    const { files } = this.config.store;
+    if (files === 'refuse') throw new BerthError('BERTH_FILE_REFUSED', { path, host: nodeOf(order) });
+    if (files === 'mount-unsafely') {
+      const { identity, descriptor } = await this.#open(order, path, caller);
+      return { image: `file ${identity}`, path, descriptor };
+    }
+    const key = [order.jobId, order.stepId, order.uid, namespace, path].join(' ');
+    const step = this.#steps.get(key) ?? this.#begin(key, order, caller);
+    step.waiters.add(waiter);
+    waiter.tell('');
+    try {
+      return await Promise.race([step.result, leaving(waiter, order)]);
+    } finally {
+      step.waiters.delete(waiter);
+      if (step.waiters.size === 0) step.leave();
+    }
+  }
+
+  /** Finds the file for all ranks of a step. */
+  #begin(key: string, order: LaunchOrder, caller: Caller): Step {
+    const waiters = new Set<Waiter>();
+    let leave = (): void => undefined;
+    const gone = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
+    const tell = (text: string): void => {
+      for (const waiter of waiters) waiter.tell(text);
+    };
+    const step: Step = { waiters, leave, result: this.#image(order, caller, { gone, tell }) };
+    this.#steps.set(key, step);
+    step.result.catch(() => this.#steps.delete(key));
+    const [oldest] = this.#steps.keys();
+    if (this.#steps.size > MOST_STEPS && oldest !== undefined) this.#steps.delete(oldest);
+    return step;
+  }
+
+  async #open(user: User & { readonly nodeName: string }, path: string, caller: Caller): Promise<OpenedByUser> {
+    try {
+      return await openAsUser(user, path, caller.pidfd, this.config.container.buildTimeout * 1000);
+    } catch (error) {
+      if (!(error instanceof OpenFault)) throw error;
+      throw unusable(path, user, error.message);
+    }
+  }
+
+  async #image(order: LaunchOrder, caller: Caller, waiter: Waiter): Promise<FoundFile> {
+    const path = order.image;
+    let opened = await this.#open(order, path, caller);
+    try {
+      const file = { uid: order.uid, path, identity: opened.identity };
+      const known = await this.files.find(file);
+      if (known) return { image: known.digest, path };
+      opened = await this.#settled(opened, () => this.#open(order, path, caller));
+      const record = await this.#made(order, path, opened, waiter);
+      return { image: record.digest, path };
+    } finally {
+      native.close(opened.descriptor);
+    }
+  }
+
+  /** Waits until a change from now on would show in the file's times. */
+  async #settled(first: OpenedByUser, again: () => Promise<OpenedByUser>): Promise<OpenedByUser> {
+    let opened = first;
+    for (let look = 0; look < LOOKS && isFresh(opened); look++) {
+      await sleep(Math.min(TICK, opened.changed + TICK - Date.now()));
+      const next = await again();
+      native.close(opened.descriptor);
+      opened = next;
+    }
+    return opened;
+  }
+
+  async #made(order: LaunchOrder, path: string, opened: OpenedByUser, waiter: Waiter): Promise<ImageRecord> {
+    const { uid, gid, gids, nodeName } = order;
+    const key = `${uid} ${opened.identity}`;
+    const fileOrder: FileOrder = { uid, gid, gids, nodeName, path, identity: opened.identity };
+    const making = this.#making.get(key) ?? this.#start(key, fileOrder, opened);
+    making.waiters.add(waiter);
+    waiter.tell('');
+    try {
+      return await Promise.race([making.result, leaving(waiter, order)]);
+    } finally {
+      making.waiters.delete(waiter);
+      if (making.waiters.size === 0) making.stop();
+      // Until then it reads from the descriptor that this launch has opened.
+      await making.result.catch(() => undefined);
+    }
+  }
+
+  #start(key: string, order: FileOrder, opened: OpenedByUser): Making {
+    const own = [...this.#making.values()].filter(({ uid }) => uid === order.uid).length;
+    if (own >= MOST_PER_USER) throw unusable(order.path, order, `images of ${own} other files are being made for you`);
+    const stopped = new AbortController();
+    const waiters = new Set<Waiter>();
+    const result = this.#run(order, opened, waiters, stopped.signal).finally(() => {
+      if (this.#making.get(key) === making) this.#making.delete(key);
+    });
+    // Those who wait hear of it; perhaps none do any more.
+    result.catch(() => undefined);
+    const stop = (): void => {
+      // The next who asks starts anew: this one will not end well.
+      if (this.#making.get(key) === making) this.#making.delete(key);
+      stopped.abort();
+    };
+    const making: Making = { uid: order.uid, waiters, result, stop };
+    this.#making.set(key, making);
+    return making;
+  }
+
+  async #run(
+    order: FileOrder,
+    opened: OpenedByUser,
+    waiters: ReadonlySet<Waiter>,
+    stopped: AbortSignal,
+  ): Promise<ImageRecord> {
+    const state = { text: '' };
+    const name = `${nodeOf(order)}: making an image of ${order.path}`;
+    const stopTelling = tellRegularly((inWords) => {
+      const text = state.text === '' ? name : `${name}: ${state.text}`;
+      for (const waiter of waiters) waiter.tell(inWords ? text : '');
+    });
+    let lease: Lease | undefined;
+    try {
+      for (lease = await this.files.take(order); !lease; lease = await this.files.take(order)) {
+        const maker = await this.files.maker(order);
+        state.text = maker === undefined ? '' : `${maker} does`;
+        await sleep(INTERVAL, undefined, { signal: stopped });
+        const known = await this.files.find(order);
+        if (known) return known;
+      }
+      state.text = '';
+      // Whoever had it may have been done just now.
+      return (await this.files.find(order)) ?? (await this.#convert(order, opened, state, stopped));
+    } finally {
+      stopTelling();
+      await lease?.release();
+    }
+  }
+
+  /** Has the user's process read the file, and the converter make an image of what that writes. */
+  async #convert(
+    order: FileOrder,
+    opened: OpenedByUser,
+    state: { text: string },
+    stopped: AbortSignal,
+  ): Promise<ImageRecord> {
+    const argv = [...this.command, 'archive', order.path, opened.state];
+    const pipe = native.pipe();
+    let child: ChildProcess;
+    try {
+      child = await spawnAs(order, argv, [opened.descriptor, pipe.writeEnd, 'pipe', 'pipe']);
+    } catch (error) {
+      native.close(pipe.readEnd);
+      throw error;
+    } finally {
+      native.close(pipe.writeEnd);
+    }
+    const seconds = this.config.store.pullTimeout;
+    const limit = AbortSignal.timeout(seconds * 1000);
+    const gone = new AbortController();
+    const stopEnding = endOnAbort(child, [limit, stopped, gone.signal]);
+    const messages = collectMessages(child);
+    listen(child, state);
+    const ended = endOf(child);
+    let fault: Error | undefined;
+    const complete = ended.then((status) => {
+      if (status === 0) return undefined;
+      // The converter stops reading where it has found something wrong, and will say what.
+      if (status === READER_GONE) return new Promise<never>(() => undefined);
+      const why = lastWords(messages()) ?? `reading it ended with status ${status ?? 'unknown'}`;
+      fault = limit.aborted
+        ? unusable(order.path, order, `it took longer than ${seconds} s ([store] pull_timeout)`)
+        : (toldBy(messages(), status) ?? unusable(order.path, order, why));
+      throw fault;
+    });
+    try {
+      const file: UserFile = { uid: order.uid, path: order.path, identity: order.identity };
+      return await this.files.make(file, pipe.readEnd, complete, !isFresh(opened));
+    } catch (error) {
+      // An archive that is cut short fails the converter before its reader has told why.
+      await Promise.race([ended, sleep(LAST_WORDS)]);
+      throw fault ?? error;
+    } finally {
+      gone.abort();
+      await ended;
+      stopEnding();
+    }
+  }
+}
+
+/** Rejects when the waiter goes. */
+function leaving(waiter: Waiter, order: LaunchOrder): Promise<never> {
+  const left = waiter.gone.then(() => {
+    throw unusable(order.image, order, 'whoever waited for it is gone');
+  });
+  left.catch(() => undefined);
+  return left;
+}
+
+/** Might it be changed now without its times showing it? */
+function isFresh({ changed }: OpenedByUser): boolean {
+  return Date.now() - changed < TICK;
+}
+
+function listen(child: ChildProcess, state: { text: string }): void {
+  const lines = child.stdio[3];
+  if (!lines || !('setEncoding' in lines)) return;
+  lines.setEncoding('utf8').on('data', (text: string) => {
+    const bytes = /^\{"bytes":(\d{1,15})\}\n/m.exec(text)?.[1];
+    if (bytes !== undefined) state.text = `${(Number(bytes) / 1e6).toFixed(0)} MB read`;
+  });
+}
+
+function nodeOf({ nodeName }: { readonly nodeName: string }): string {
+  return nodeName || hostname();
+}
+
+function unusable(path: string, order: { readonly nodeName: string }, why: string): BerthError {
+  return new BerthError('BERTH_FILE_UNUSABLE', { path, host: nodeOf(order), why });
+}
