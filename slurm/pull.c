@@ -74,7 +74,8 @@ enum pull_result pull_image(void) {
     }
     snprintf(socket, sizeof socket, "BERTH_SOCKET=%s", plugin.socket);
     environment[kept] = socket;
-    char* const arguments[] = {(char*)"berth", (char*)"pull", plugin.image, NULL};
+    /* A reference that begins like an option is none. */
+    char* const arguments[] = {(char*)"berth", (char*)"pull", (char*)"--", plugin.image, NULL};
 
     const pid_t parent = getpid();
     const pid_t child = fork();

@@ -10,13 +10,16 @@ import { personOf } from './people.js';
 
 const MIB = 1024 * 1024;
 
+/** Images that a plain user may wait for to be read: they are read one after the other, for everybody. */
+const MOST_VERIFIED = 2;
+
 /** What berthd does for requests about images that are there: names, access, removal, checks, export, collection. */
 export class ImageRequests {
   /** Whole images are read one after the other, and so is the store gone through. */
   readonly #reading = new Queue();
   readonly #collecting = new Queue();
   /** Connections that wait for an image to be read. */
-  readonly #verifying = new WeakSet<Connection>();
+  readonly #verifying = new Set<Connection>();
 
   constructor(private readonly parts: ImageParts) {}
 
@@ -91,6 +94,16 @@ export class ImageRequests {
   #verify(record: ImageRecord, connection: Connection, answer: (fault: string | undefined) => void): void {
     if (this.#verifying.has(connection))
       throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'one image at a time is verified on a connection' });
+    const { uid } = connection.peer;
+    const own = [...this.#verifying].filter(({ peer }) => peer.uid === uid).length;
+    if (uid !== 0 && own >= MOST_VERIFIED) {
+      throw new BerthError('BERTH_NOT_PERMITTED', {
+        what: `verifying more than ${MOST_VERIFIED} images at a time`,
+        uid,
+        why: 'images are read one after the other, and others wait too',
+        hint: 'wait for your other images, or use berth verify --all, which takes one after the other',
+      });
+    }
     this.#verifying.add(connection);
     connection.stayOpen();
     const gone = new AbortController();

@@ -35,7 +35,7 @@ const REGISTRY = /^(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])(?:\.[A-Za
 const OWNER = /^(?=.*[^0-9])[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 /** What follows an "@" and is meant as a digest, right or wrong. */
 const DIGEST_LIKE = /^(?:$|sha\d+(?::|$)|[A-Za-z0-9+._-]+:[0-9a-f]{32,}$)/i;
-const ACCOUNT = /^[^\s/#:\p{Cc}]+$/u;
+const ACCOUNT = /^(?!-)[^\s/#:\p{Cc}]+$/u;
 
 const HUB = 'docker.io';
 /** What other tools call archives, directories and stores of their own. */

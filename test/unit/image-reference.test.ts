@@ -127,6 +127,7 @@ describe('no image is named', () => {
     [`docker.io/${DIGEST}`, 'as a name it could not be told from a digest'],
     [`docker.io/library/${DIGEST}`, 'as a name it could not be told from a digest'],
     ['@a', '"" is not the name of an account at a registry'],
+    ['--authfile=a@reg.io#x:1', '--authfile=a is not the name of an account at a registry'],
     ['a/b@c', 'a/b is not the name of an account at a registry'],
     ['alice@nowhere#app', 'nowhere before the "#" is not a registry, such as nvcr.io or host:5000'],
     ['#app', '"" before the "#" is not a registry, such as nvcr.io or host:5000'],
