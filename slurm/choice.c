@@ -40,7 +40,9 @@ void choice_inherit(void) {
         setenv(inherited_image[i], image, 1);
         unsetenv(inherited_container_image[i]);
     }
+    /* A batch script has only the second. */
     const char* image = getenv(inherited_image[0]);
+    if (image == NULL) image = getenv(inherited_image[1]);
     if (image != NULL) snprintf(inherited, sizeof inherited, "%s", image);
 }
 

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
@@ -103,13 +104,20 @@ const char* kind_of(mode_t mode) {
     return "device";
 }
 
-/// What is the same on all nodes as long as the file is the same, and has not been changed: no device number,
-/// which every node counts for itself.
+/// What answers for the file: its identity, or why it is not taken. FUSE's server may be a process of the
+/// user's, which berthd would wait for even when it closes the descriptor.
+///
+/// The identity is what is the same on all nodes as long as the file is the same, and has not been changed:
+/// no device number, which every node counts for itself.
 int describe(int file, std::string& identity, Failure& failure) {
     struct stat status;
     struct statfs system;
     if (fstat(file, &status) < 0) return failure.set("fstat", "the file");
     if (fstatfs(file, &system) < 0) return failure.set("fstatfs", "the file");
+    if (system.f_type == FUSE_SUPER_MAGIC) {
+        identity = "other file of a FUSE file system";
+        return 0;
+    }
     uint32_t id[2];
     static_assert(sizeof system.f_fsid == sizeof id, "fsid_t is two words");
     std::memcpy(id, &system.f_fsid, sizeof id);
@@ -148,7 +156,9 @@ int open_for_user(std::string& answer, Fd& file, Failure& failure) {
     const std::string link = "/proc/self/fd/" + std::to_string(found.get());
     file = Fd(open(link.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!file) return failure.set("open", request.path.c_str());
-    return describe(file.get(), answer, failure);
+    if (describe(file.get(), answer, failure) < 0) return -1;
+    if (answer.rfind("file ", 0) != 0) file.reset();
+    return 0;
 }
 
 }  // namespace

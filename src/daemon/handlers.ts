@@ -3,8 +3,15 @@ import type { Logger } from 'pino';
 import { accountOf, occupants, type Container } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { Health } from '../health/index.js';
-import type { Launched, Launcher, LaunchOrder, PathImages, Puller, Waiter } from '../launch/index.js';
-import { native } from '../native/index.js';
+import {
+  closeAside,
+  type Launched,
+  type Launcher,
+  type LaunchOrder,
+  type PathImages,
+  type Puller,
+  type Waiter,
+} from '../launch/index.js';
 import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -155,7 +162,7 @@ export class Handlers {
       const file = { path, ...(descriptor === undefined ? {} : { descriptor }) };
       return await launcher.launchRank({ ...order, image, file }, connection.peer);
     } finally {
-      if (descriptor !== undefined) native.close(descriptor);
+      if (descriptor !== undefined) closeAside(descriptor);
     }
   }
 

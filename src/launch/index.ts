@@ -1,5 +1,5 @@
 export { Launcher, type Caller, type Launched, type LaunchOrder } from './launcher.js';
-export { PathImages, type FoundFile } from './path-images.js';
+export { closeAside, PathImages, type FoundFile } from './path-images.js';
 export { Puller, type PullOrder, type PullWaiter } from './puller.js';
 export { Timeline } from './timeline.js';
 export type { Waiter } from './user-process.js';

@@ -293,7 +293,13 @@ export class Launcher {
     const { file } = order;
     if (file?.descriptor !== undefined) {
       const record = recordOfFile(order, file.path);
-      return { record, image: await this.#mountFile(file.descriptor, record, timeline) };
+      try {
+        return { record, image: await this.#mountFile(file.descriptor, record, timeline) };
+      } catch (error) {
+        if (!(error instanceof BerthError)) throw error;
+        const { why } = error;
+        throw new BerthError('BERTH_FILE_UNUSABLE', { path: file.path, host: order.nodeName, why }, { cause: error });
+      }
     }
     const record = await timeline.measure('policy', () => this.#resolve(order));
     return { record, image: await this.#mount(record, timeline) };

@@ -63,7 +63,7 @@ export async function openAsUser(user: User, path: string, caller: number, timeo
 
 function readAnswer(text: string, descriptor: number | undefined): OpenedByUser {
   const [kind, ...words] = text.split(' ');
-  if (kind === 'other') throw new OpenFault(`it is a ${words.join(' ')}, not a file`);
+  if (kind === 'other') throw new OpenFault(unfit(words.join(' ')));
   if (kind === 'failed') throw new OpenFault(explain(Number(words[0]), words[1] ?? ''));
   const [system, inode, size, modified, changed] = words;
   if (kind !== 'file' || descriptor === undefined || changed === undefined) {
@@ -76,6 +76,11 @@ function readAnswer(text: string, descriptor: number | undefined): OpenedByUser 
     state: [size, modified, changed].join(':'),
     changed: Number(BigInt(changed) / 1_000_000n),
   };
+}
+
+function unfit(what: string): string {
+  if (!what.includes('FUSE')) return `it is a ${what}, not a file`;
+  return `it is a ${what}, whose server may not answer: copy it to another, or give it a name with berth import`;
 }
 
 /** The system's words; those of looking a path up stand alone. */

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { close } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
@@ -50,7 +51,7 @@ export interface FoundFile {
   readonly image: string;
   /** As the user gave it. */
   readonly path: string;
-  /** What is to be mounted as it is; without it, the store has the image. Closed by {@link release}. */
+  /** What is to be mounted as it is; without it, the store has the image. Whoever has this closes it with {@link closeAside}. */
   readonly descriptor?: number;
 }
 
@@ -155,7 +156,7 @@ export class PathImages {
       const record = await this.#made(order, path, opened, waiter);
       return { image: record.digest, path };
     } finally {
-      native.close(opened.descriptor);
+      closeAside(opened.descriptor);
     }
   }
 
@@ -165,7 +166,7 @@ export class PathImages {
     for (let look = 0; look < LOOKS && isFresh(opened); look++) {
       await sleep(Math.min(TICK, opened.changed + TICK - Date.now()));
       const next = await again();
-      native.close(opened.descriptor);
+      closeAside(opened.descriptor);
       opened = next;
     }
     return opened;
@@ -287,6 +288,11 @@ export class PathImages {
       stopEnding();
     }
   }
+}
+
+/** On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it. */
+export function closeAside(descriptor: number): void {
+  close(descriptor, () => undefined);
 }
 
 /** Rejects when the waiter goes. */

@@ -75,7 +75,9 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
       Array(4).fill(`${userns} first`),
     );
     expect((await inStore()).images).toBe(before + 1);
-    expect(await lines('srun --image=none berth images')).toEqual(['no images']);
+    expect(await lines('srun --image=none berth images')).toEqual([
+      'NAME  DIGEST  SIZE  AGE  OWNER  USERS  IN USE  SOURCE',
+    ]);
     await make(`${userns}-once.sqsh`, `${userns} second`);
     expect(await lines(`srun --image=${path} /bin/show`)).toEqual([`${userns} second`]);
   });
@@ -89,7 +91,9 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
   it("berth ps shows the file's path", async () => {
     const path = await make(`${userns}-app.sqsh`, 'from a file');
     expect(
-      (await lines(`salloc --quiet bash -c 'srun --image=${path} /bin/show; srun --image=none berth ps'`)).join(),
+      (
+        await lines(`salloc --quiet -w ${node} bash -c 'srun --image=${path} /bin/show; srun --image=none berth ps'`)
+      ).join(),
     ).toContain(path);
   });
 
@@ -104,7 +108,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     const path = await make(`${userns}-secret.sqsh`, 'of alice', 0o600);
     await chmod(home, 0o755);
     expect(await lines(`srun --image=${path} /bin/show`)).toEqual(['of alice']);
-    const { status, stdout, stderr } = await shell(`cd /; srun --image=${path} /bin/show`, 'bob');
+    const { status, stdout, stderr } = await shell(`cd /; srun -w ${node} --image=${path} /bin/show`, 'bob');
     expect(stderr).toContain(`BERTH_FILE_UNUSABLE: ${path} cannot be used as an image on ${node}`);
     expect(stderr).toMatch(/why: permission denied/i);
     expect({ failed: status !== 0, stdout }).toEqual({ failed: true, stdout: '' });
@@ -144,24 +148,43 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
   });
 });
 
-describe('[store] files = "refuse"', () => {
-  it('says so, and what to do instead', async () => {
-    const [configuration] = configurations(NODES);
-    const { node } = configuration;
-    const path = await make('refused.sqsh', 'refused');
-    const file = join(site.cluster.dir, 'refuse.toml');
+describe.each(configurations(NODES))('where [store] files says otherwise, with userns = $userns', (configuration) => {
+  const { userns, node } = configuration;
+
+  /** Runs the file's program on a node whose policy is this. */
+  async function underPolicy(policy: string, path: string): ReturnType<Site['shell']> {
+    const file = join(site.cluster.dir, 'policy.toml');
     const { stdout: text } = await site.cluster.exec(node, ['cat', '/etc/berth/berth.toml']);
-    await writeFile(file, text.replace('[store]\n', '[store]\nfiles = "refuse"\n'));
+    await writeFile(file, text.replace('[store]\n', `[store]\nfiles = "${policy}"\n`));
     await site.cluster.stopDaemon(node);
     await site.cluster.startDaemon(node, { config: file });
     try {
-      const { status, stderr } = await site.shell(configuration, `srun -w ${node} --image=${path} /bin/show`);
-      expect(status).not.toBe(0);
-      expect(stderr).toContain('berth: BERTH_FILE_REFUSED: ');
-      expect(stderr).toContain('berth import NAME');
+      return await site.shell(configuration, `srun -w ${node} -n4 --image=${path} /bin/show`);
     } finally {
       await site.cluster.stopDaemon(node);
       await site.startDaemon(node);
     }
+  }
+
+  it('"refuse" is an error that says what to do instead', async () => {
+    const { status, stderr } = await underPolicy('refuse', await make(`${userns}-policy.sqsh`, 'as it is'));
+    expect(status).not.toBe(0);
+    expect(stderr).toContain('berth: BERTH_FILE_REFUSED: ');
+    expect(stderr).toContain('berth import NAME');
+  });
+
+  it('"mount-unsafely" has the kernel mount it, and nothing comes into the store', async () => {
+    const path = await make(`${userns}-policy.sqsh`, 'as it is');
+    const before = await inStore();
+    const { stdout, stderr } = await underPolicy('mount-unsafely', path);
+    expect({ stdout, stderr }).toEqual({ stdout: 'as it is\n'.repeat(4), stderr: '' });
+    expect(await inStore()).toEqual(before);
+  });
+
+  it('"mount-unsafely" with a file that is none', async () => {
+    await writeFile(join(home, `${userns}-none`), 'x'.repeat(10_000));
+    const { status, stderr } = await underPolicy('mount-unsafely', `/home/alice/${userns}-none`);
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(/berth: BERTH_FILE_UNUSABLE: .*-none cannot be used as an image/);
   });
 });

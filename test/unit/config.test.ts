@@ -33,6 +33,7 @@ describe('a configuration', () => {
         pull: 'anyone',
         pullAtLaunch: true,
         pullTimeout: 3600,
+        files: 'rebuild',
         largestImage: 100,
         mostEntries: 4_000_000,
         layerCache: 51_200,
@@ -101,12 +102,12 @@ describe('a problem names the file, the line, what was found and what was expect
     [
       'an unknown key, with the nearest',
       '[store]\n\ncompression_levle = 4',
-      'berth.toml:3: [store] has no key compression_levle | did you mean compression_level? expected one of path, import, pull, pull_at_launch, pull_timeout, largest_image, most_entries, layer_cache, promise_days, compression_level',
+      'berth.toml:3: [store] has no key compression_levle | did you mean compression_level? expected one of path, import, pull, pull_at_launch, pull_timeout, files, largest_image, most_entries, layer_cache, promise_days, compression_level',
     ],
     [
       'a key of another table',
       '[store]\nlog_level = "info"',
-      'berth.toml:2: [store] has no key log_level | did you mean [daemon] log_level? expected one of path, import, pull, pull_at_launch, pull_timeout, largest_image, most_entries, layer_cache, promise_days, compression_level',
+      'berth.toml:2: [store] has no key log_level | did you mean [daemon] log_level? expected one of path, import, pull, pull_at_launch, pull_timeout, files, largest_image, most_entries, layer_cache, promise_days, compression_level',
     ],
     [
       'an unknown key like no other',
@@ -116,7 +117,7 @@ describe('a problem names the file, the line, what was found and what was expect
     [
       'a key under a key',
       '[store]\npath.x = "/x"',
-      'berth.toml:2: [store] has no key path.x | did you mean path? expected one of path, import, pull, pull_at_launch, pull_timeout, largest_image, most_entries, layer_cache, promise_days, compression_level',
+      'berth.toml:2: [store] has no key path.x | did you mean path? expected one of path, import, pull, pull_at_launch, pull_timeout, files, largest_image, most_entries, layer_cache, promise_days, compression_level',
     ],
     [
       'an unknown table, with the nearest',
