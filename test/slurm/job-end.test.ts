@@ -77,7 +77,7 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
   });
 
   it('while it runs, no process is there for the container: not in it, besides the ranks, nor beside it', async () => {
-    const job = lines(`srun -n${RANKS} --image=debian bash -c 'readlink /proc/self/ns/mnt; exec sleep 1'`);
+    const job = lines(`srun -n${RANKS} --image=debian bash -c 'readlink /proc/self/ns/mnt; exec sleep 1.0625'`);
     await untilRanksRun();
     const host = await site.hostNamespaces(node);
     const daemon = (await site.cluster.daemonStatus(node)) ?? 0;
@@ -85,7 +85,7 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
     const children = await Promise.all(
       threads.map((thread) => readFile(`/proc/${daemon}/task/${thread}/children`, 'utf8')),
     );
-    const inside = await processesInNamespaceOf('sleep 1');
+    const inside = await processesInNamespaceOf('sleep 1.0625');
     expect(children.join('')).toBe('');
     expect(inside.names).toEqual(Array(RANKS).fill('sleep'));
     expect(new Set(await job)).toEqual(new Set([inside.namespace]));
