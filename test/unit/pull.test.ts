@@ -140,6 +140,12 @@ describe('what skopeo says becomes', () => {
       'BERTH_REGISTRY_UNREACHABLE',
       '503 Service Unavailable',
     ],
+    // A port is no status.
+    [
+      'reading manifest 1 in 127.0.0.1:34043/secret: unauthorized: authentication required',
+      'BERTH_PULL_DENIED',
+      'asked as nobody',
+    ],
     ['unexpected EOF', 'BERTH_REGISTRY_UNREACHABLE', 'it broke the connection off'],
     [`corrupted blob, expecting ${digest('a')}`, 'BERTH_PULL_DIGEST', 'registry.org sent something else'],
     ['Error fetching blob: invalid status code from registry 404 (Not Found)', 'BERTH_PULL_BLOB', 'is not there'],

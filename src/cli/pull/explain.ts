@@ -10,24 +10,27 @@ export interface Subject {
 
 export type Fault = 'unknown' | 'denied' | 'busy' | 'tls' | 'unreachable' | 'digest' | 'blob' | 'policy' | 'other';
 
-/** What skopeo says, and registries through it, is known by these words. The first that fits counts. */
+/**
+ * What skopeo says, and registries through it, is known by these words. The first that fits counts. A status stands after a
+ * space: after anything else, such a number is part of a port, a name or a digest.
+ */
 const faults: readonly (readonly [Fault, RegExp])[] = [
   ['policy', /rejected by policy|[Ss]ource image rejected|signature was required|policy\.json|is not accepted/],
   [
     'digest',
     /corrupted blob|bytes in blob, got|does not match (?:provided )?(?:manifest )?digest|digest did not match/i,
   ],
-  ['blob', /blob unknown|(?:fetching|reading) blob.*(?:404|not found)/i],
-  ['busy', /toomanyrequests|too many requests|\b429\b|rate limit/i],
+  ['blob', /blob unknown|(?:fetching|reading) blob.*(?: 404\b|not found)/i],
+  ['busy', /toomanyrequests|too many requests| 429\b|rate limit/i],
   [
     'unknown',
-    /manifest unknown|name unknown|repository name not known|(?:reading|fetching) manifest.*(?:404|not found)/i,
+    /manifest unknown|name unknown|repository name not known|(?:reading|fetching) manifest.*(?: 404\b|not found)/i,
   ],
-  ['denied', /unauthorized|denied|authentication required|invalid username|\b40[13]\b|forbidden|no basic auth/i],
+  ['denied', /unauthorized|denied|authentication required|invalid username| 40[13]\b|forbidden|no basic auth/i],
   ['tls', /x509|certificate|\btls:|HTTP response to HTTPS client|handshake failure/i],
   [
     'unreachable',
-    /dial tcp|no such host|connection refused|connection reset|broken pipe|timeout|deadline exceeded|unreachable|no route|\bEOF\b|server misbehaving|\b50\d\b|proxyconnect|use of closed/i,
+    /dial tcp|no such host|connection refused|connection reset|broken pipe|timeout|deadline exceeded|unreachable|no route|\bEOF\b|server misbehaving| 50\d\b|proxyconnect|use of closed/i,
   ],
 ];
 
@@ -42,10 +45,10 @@ const sentences: readonly (readonly [RegExp, string])[] = [
   [/signed by unknown authority/, 'its certificate is signed by an authority that this host does not know'],
   [/certificate has expired or is not yet valid/, 'its certificate has expired, or is not valid yet'],
   [/certificate is (?:valid for|not valid for)|doesn't contain any IP SANs/, 'its certificate is for other names'],
-  [/toomanyrequests|\b429\b|rate limit/i, 'too many images were pulled from here in a short time'],
+  [/toomanyrequests| 429\b|rate limit/i, 'too many images were pulled from here in a short time'],
   [/manifest unknown/, 'it knows no such tag or digest'],
   [/name unknown|repository name not known/, 'it knows no such repository'],
-  [/blob unknown|[Ff]etching blob.*\b404\b/, 'its manifest names a blob that is not there'],
+  [/blob unknown|[Ff]etching blob.* 404\b/, 'its manifest names a blob that is not there'],
   [/is rejected by policy/, "this host's policy for signatures refuses all such images"],
   [/signature was required/, "it is not signed as this host's policy for signatures demands"],
 ];
