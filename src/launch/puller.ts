@@ -108,7 +108,7 @@ export class Puller {
 
   async #run(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
     const { reference } = order;
-    const argv = [...this.command, 'pull', '--progress=json', reference];
+    const argv = [...this.command, 'pull', '--progress=json', '--', reference];
     const child = await spawnAs(order, argv, ['ignore', 'pipe', 'pipe'], { BERTH_SOCKET: this.socket });
     const ended = endOf(child);
     const seconds = this.config.store.pullTimeout;

@@ -49,6 +49,16 @@ export interface Waiter {
 }
 
 /**
+ * What keeps a process from leaving anything behind: it is the first of a process namespace, and the kernel ends that with
+ * it, also what has left its process group. Its user can make it run what they like (a debugger attaches to one's own
+ * processes), and that is not to outlive the job. It dies with berthd. The mount namespace is for its /proc.
+ */
+const enclosure = [
+  ...['--pdeathsig=KILL', '--'],
+  ...['unshare', '--pid', '--mount-proc', '--propagation', 'slave', '--fork', '--kill-child=KILL', '--'],
+];
+
+/**
  * Starts a program with a user's rights and no others, in an environment of its own, and in a process group of its own.
  *
  * @param stdio descriptors, or as Node has them.
@@ -65,14 +75,14 @@ export async function spawnAs(
     `--reuid=${uid}`,
     `--regid=${gid}`,
     gids.length > 0 ? `--groups=${gids.join(',')}` : '--clear-groups',
-    ...['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--pdeathsig=TERM'],
+    ...['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--pdeathsig=KILL'],
   ];
   const runtime = `/run/user/${uid}`;
   const proxies = PROXIES.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return spawn('setpriv', [...identity, '--', ...argv], {
+  return spawn('setpriv', [...enclosure, 'setpriv', ...identity, '--', ...argv], {
     cwd: '/',
     env: {
       PATH: '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin',
@@ -102,12 +112,12 @@ export async function endOf(child: ChildProcess): Promise<number | undefined> {
       resolve(undefined);
     });
     child.once('exit', (code) => {
-      // What it started must not outlive it. Now: later, its number may be another's.
-      signalGroup(child, 'SIGKILL');
       resolve(code ?? undefined);
     });
   });
   await Promise.race([closed, sleep(LAST_WORDS)]);
+  child.stdout?.destroy();
+  child.stderr?.destroy();
   return status;
 }
 
@@ -157,8 +167,9 @@ export function tellRegularly(tell: (inWords: boolean) => void): () => void {
   };
 }
 
-function signalGroup({ pid }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
-  if (pid === undefined) return;
+function signalGroup({ pid, exitCode, signalCode }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+  // The number of an ended one may be another's by now.
+  if (pid === undefined || exitCode !== null || signalCode !== null) return;
   try {
     process.kill(-pid, signal);
   } catch {

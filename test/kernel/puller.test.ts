@@ -1,6 +1,6 @@
 // What berthd does around `berth pull`: whose process it is, who shares it, and how it ends. A script stands in the command's
 // place, and does what the test wants; the command itself is tested with registries.
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
@@ -54,14 +54,24 @@ async function whatItSays(body: string): Promise<string> {
   return readFileSync(answer, 'utf8').trim();
 }
 
-function alive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+/** Processes with these words in their command line. In their own process namespace they have other numbers. */
+function running(words: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => commandOf(pid).includes(words));
 }
 
-async function pidIn(file: string): Promise<number> {
-  const path = join(scratch, file);
-  await expect.poll(() => existsSync(path) && readFileSync(path, 'utf8').includes('\n')).toBe(true);
-  return Number(readFileSync(path, 'utf8'));
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
+
+async function untilRunning(words: string): Promise<void> {
+  await expect.poll(() => running(words)).not.toEqual([]);
 }
 
 describe('the process', () => {
@@ -99,7 +109,7 @@ describe('the process', () => {
     writeFileSync(answer, '', { mode: 0o666 });
     chmodSync(answer, 0o666);
     await makePuller(`printf '%s|' "$@" >${answer}`).pull({ ...app, reference: 'a b$(id)' }, forEver);
-    expect(readFileSync(answer, 'utf8')).toBe('pull|--progress=json|a b$(id)|');
+    expect(readFileSync(answer, 'utf8')).toBe('pull|--progress=json|--|a b$(id)|');
   });
 });
 
@@ -140,37 +150,43 @@ describe('a pull', () => {
   });
 
   it('takes no longer than the site allows', async () => {
-    const puller = makePuller('echo $$ >late; exec sleep 60', '[store]\npull_timeout = 1\n');
+    const puller = makePuller('exec sleep 61.25', '[store]\npull_timeout = 1\n');
     await expect(puller.pull(app, forEver)).rejects.toMatchObject({
       code: 'BERTH_PULL_FAILED',
       why: 'it took longer than 1 s ([store] pull_timeout)',
     });
-    expect(alive(await pidIn('late'))).toBe(false);
+    expect(running('sleep 61.25')).toEqual([]);
   });
 
   it('ends with all that it started when the last who waited is gone, and no sooner', async () => {
-    const puller = makePuller('sleep 60 & echo $! >child; echo $$ >parent; wait');
+    const puller = makePuller('setsid sleep 62.25 & sleep 63.25 & wait');
     const [first, last] = [waiter(), waiter()];
     const results = [puller.pull(app, first), puller.pull(app, last)];
     for (const result of results) result.catch(() => undefined);
-    const [parent, child] = [await pidIn('parent'), await pidIn('child')];
+    await untilRunning('sleep 62.25');
+    await untilRunning('sleep 63.25');
     first.leave();
     await expect(results[0]).rejects.toMatchObject({ code: 'BERTH_PULL_FAILED' });
-    expect(alive(parent)).toBe(true);
+    expect(running('sleep 63.25')).not.toEqual([]);
     last.leave();
     await expect(results[1]).rejects.toMatchObject({ code: 'BERTH_PULL_FAILED' });
-    await expect.poll(() => alive(parent) || alive(child), { timeout: 5000 }).toBe(false);
+    await expect.poll(() => [...running('sleep 62.25'), ...running('sleep 63.25')], { timeout: 5000 }).toEqual([]);
+  });
+
+  it('leaves nothing running when it has ended by itself, not even what has left its session', async () => {
+    await makePuller('setsid sleep 65.25 & sleep 0.2').pull(app, forEver);
+    await expect.poll(() => running('sleep 65.25')).toEqual([]);
   });
 
   it('that does not listen to SIGTERM is killed', async () => {
-    const puller = makePuller("trap '' TERM; echo $$ >deaf; while :; do sleep 0.1; done");
+    const puller = makePuller("trap '' TERM; while :; do sleep 64.25; done");
     const only = waiter();
     const result = puller.pull(app, only);
     result.catch(() => undefined);
-    const pid = await pidIn('deaf');
+    await untilRunning('sleep 64.25');
     only.leave();
     await expect(result).rejects.toThrow();
-    await expect.poll(() => alive(pid), { timeout: 6000 }).toBe(false);
+    await expect.poll(() => running('sleep 64.25'), { timeout: 6000 }).toEqual([]);
   });
 
   it('is one of a few that a user may have on a node', async () => {
