@@ -3,32 +3,41 @@ import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../errors/index.js';
-import { holdImage, imageInPlace, releaseImage } from './condemned.js';
-import { makeDirectory, writeDurably } from './durable.js';
+import { native } from '../native/index.js';
+import { imageInPlace } from './condemned.js';
+import { isDigest } from './digest.js';
+import { writeDurably } from './durable.js';
+import { storeFailure } from './failures.js';
 import { importAs, type Imported } from './import.js';
 import { promiseImage } from './keeping.js';
 import type { Layout, Scope } from './layout.js';
 import { Lease, readLease } from './lease.js';
-import { publishNames, readName, unknownImage } from './names.js';
-import { cutSource, formatRecord, type ImageRecord } from './record.js';
+import { publishNames, readName } from './names.js';
+import { cutSource, isJsonObject, parseJson, type ImageRecord } from './record.js';
 import type { Workshop } from './workshop.js';
 
 /** So old a promise is renewed when its image is launched again: milliseconds. Less often than promises end. */
 const RENEWAL = 3_600_000;
+
+/** In bytes: a path, and a little more. */
+const LARGEST_NOTE = 32_768;
 
 /** A file that a user gave as an image. */
 export interface UserFile {
   readonly uid: number;
   /** As the user gave it. */
   readonly path: string;
-  /** What is the same on all nodes as long as the file is, and is not changed. */
+  /**
+   * What is the same on all nodes as long as the file is, and is not changed. Its first two words stay when the file is
+   * changed in its place.
+   */
   readonly identity: string;
 }
 
 /**
- * Images of files that users gave in an image's place. They have no name: besides its digest, a reference under the hash
- * of the file's identity finds one, in its user's scope alone. A promise keeps it for [store] promise_days after its
- * last launch; then `berth gc` takes it, and it can be made anew.
+ * Images of files that users gave in an image's place. They have no name, only their digest in their user's scope; a note
+ * under files/ says which was made of which file, for that user. A promise keeps the image for [store] promise_days after
+ * its last launch; then `berth gc` takes it with its note, and it can be made anew.
  */
 export class FileImages {
   constructor(private readonly workshop: Workshop) {}
@@ -36,11 +45,11 @@ export class FileImages {
   /** What was made of the file before. */
   async find(file: UserFile): Promise<ImageRecord | undefined> {
     const { layout } = this.workshop;
-    const record = await readName(layout, scopeOf(file), keyOf(file));
+    const digest = await readNote(layout, file);
+    const record = digest === undefined ? undefined : await readName(layout, scopeOf(file), digest);
     if (!record) return undefined;
     await renewPromise(layout, record.digest, file.uid);
-    const isKnown = (await readName(layout, scopeOf(file), record.digest)) !== undefined;
-    return isKnown && (await imageInPlace(layout, record.digest)) ? record : undefined;
+    return (await imageInPlace(layout, record.digest)) ? record : undefined;
   }
 
   /**
@@ -80,13 +89,7 @@ export class FileImages {
     await promiseImage(layout, digest, file.uid);
     // What the same content is known as already, to this user, says more.
     const record = (await readName(layout, scope, digest)) ?? (await this.#name(file, digest, size, temporary));
-    if (!remember) return record;
-    await holdImage(layout, digest, temporary);
-    await makeDirectory(layout.scope(scope));
-    await writeDurably(layout.ref(scope, keyOf(file)), formatRecord(record), temporary);
-    const isThere = await imageInPlace(layout, digest);
-    await releaseImage(layout, digest, temporary);
-    if (!isThere) throw await unknownImage(layout, file.path, { uid: 0, gids: [] });
+    if (remember) await writeDurably(layout.file(keyOf(file)), formatNote(file, digest), temporary);
     return record;
   }
 
@@ -111,13 +114,30 @@ function scopeOf({ uid }: UserFile): Scope {
   return uid === 0 ? 'site' : uid;
 }
 
-function keyOf({ identity }: UserFile): string {
-  return hash(`file ${identity}`);
+/** Users make their images each for themselves: one that was made for another is not to be believed. */
+function keyOf({ uid, identity }: UserFile): string {
+  return hash(`file of ${uid} ${identity.split(' ', 2).join(' ')}`);
 }
 
-/** Users make their images each for themselves: what one says of a file is not to be believed by another. */
 function leaseOf({ uid, identity }: UserFile): string {
   return hash(`file of ${uid} ${identity}`);
+}
+
+function formatNote({ identity, path }: UserFile, digest: string): string {
+  return `${JSON.stringify({ digest, identity, path: cutSource(path) })}\n`;
+}
+
+/** The digest of what was made of the file as it is now. */
+async function readNote(layout: Layout, file: UserFile): Promise<string | undefined> {
+  try {
+    const note = parseJson((await native.readFile(layout.file(keyOf(file)), LARGEST_NOTE)).toString());
+    if (!isJsonObject(note) || note['identity'] !== file.identity) return undefined;
+    const { digest } = note;
+    return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw storeFailure(layout.root, error);
+  }
 }
 
 function hash(text: string): string {

@@ -14,6 +14,7 @@ export type Scope = 'site' | number;
  *     manifests/sha256/HEX.json       which image was made of a manifest, and who has shown to have it
  *     layers/sha256/HEX.layer         a converted layer, by the digest of its blob
  *     layers/sha256/HEX.json          what it is, and who has shown to have it; its time is that of its last use
+ *     files/HEX.json                  which image was made of a user's file, for that user; see file-images.ts
  *     leases/KEY.json                 who pulls what now, or makes an image of which file
  *     promises/HEX/uid-UID            submitted jobs of a user will need the image; its time is the last one's
  *     uses/HEX/HOST-JOB               a job has the image mounted
@@ -22,14 +23,14 @@ export type Scope = 'site' | number;
  *
  * A file under refs/ holds the whole record, so that a launch reads one small file. Besides names there is one
  * reference under each digest (of the file, of the manifest, of the index): it stays when its name is given to another
- * image, so that a job that was submitted with a digest keeps running what it was submitted with. What was made of a
- * user's file is found by one more such reference: file-images.ts.
+ * image, so that a job that was submitted with a digest keeps running what it was submitted with.
  */
 export class Layout {
   readonly images: string;
   readonly refs: string;
   readonly manifests: string;
   readonly layers: string;
+  readonly files: string;
   readonly leases: string;
   readonly promises: string;
   readonly uses: string;
@@ -40,6 +41,7 @@ export class Layout {
     this.refs = join(root, 'refs');
     this.manifests = join(root, 'manifests', 'sha256');
     this.layers = join(root, 'layers', 'sha256');
+    this.files = join(root, 'files');
     this.leases = join(root, 'leases');
     this.promises = join(root, 'promises');
     this.uses = join(root, 'uses');
@@ -50,7 +52,16 @@ export class Layout {
   directories(): string[] {
     const { images, manifests, layers } = this;
     const byDigest = [images, manifests, layers].flatMap((path) => [join(path, '..'), path]);
-    return [...byDigest, this.refs, this.scope('site'), this.leases, this.promises, this.uses, this.temporary];
+    return [
+      ...byDigest,
+      this.refs,
+      this.scope('site'),
+      this.files,
+      this.leases,
+      this.promises,
+      this.uses,
+      this.temporary,
+    ];
   }
 
   image(digest: string): string {
@@ -71,6 +82,11 @@ export class Layout {
 
   layerRecord(digest: string): string {
     return join(this.layers, `${hexOf(digest)}.json`);
+  }
+
+  /** What was made of a user's file; `key` is a hash as digests are written. */
+  file(key: string): string {
+    return join(this.files, `${hexOf(key)}.json`);
   }
 
   /** The lease for pulling the image of a manifest. */

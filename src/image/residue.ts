@@ -107,7 +107,9 @@ async function imageReferences(layout: Layout): Promise<string[]> {
     const directory = layout.scope(scope);
     found.push(...digests(await readdir(directory)).map((file) => join(directory, file)));
   }
-  return [...found, ...(await readdir(layout.manifests)).map((file) => join(layout.manifests, file))];
+  for (const directory of [layout.manifests, layout.files])
+    found.push(...(await readdir(directory)).map((file) => join(directory, file)));
+  return found;
 }
 
 /** The image that a record ("digest") or what was made of a manifest ("image") is about. */

@@ -258,9 +258,10 @@ export class PathImages {
       native.close(pipe.writeEnd);
     }
     const seconds = this.config.store.pullTimeout;
-    const limit = AbortSignal.timeout(seconds * 1000);
+    const late = new AbortController();
+    const limit = setTimeout(() => late.abort(), seconds * 1000);
     const gone = new AbortController();
-    const stopEnding = endOnAbort(child, [limit, stopped, gone.signal]);
+    const stopEnding = endOnAbort(child, [late.signal, stopped, gone.signal]);
     const messages = collectMessages(child);
     listen(child, state);
     const ended = endOf(child);
@@ -270,7 +271,7 @@ export class PathImages {
       // The converter stops reading where it has found something wrong, and will say what.
       if (status === READER_GONE) return new Promise<never>(() => undefined);
       const why = lastWords(messages()) ?? `reading it ended with status ${status ?? 'unknown'}`;
-      fault = limit.aborted
+      fault = late.signal.aborted
         ? unusable(order.path, order, `it took longer than ${seconds} s ([store] pull_timeout)`)
         : (toldBy(messages(), status) ?? unusable(order.path, order, why));
       throw fault;
@@ -283,6 +284,7 @@ export class PathImages {
       await Promise.race([ended, sleep(LAST_WORDS)]);
       throw fault ?? error;
     } finally {
+      clearTimeout(limit);
       gone.abort();
       await ended;
       stopEnding();
