@@ -59,7 +59,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const store = await ImageStore.open(config.store);
   const launcher = new Launcher(config, store, registry, workspace);
   const uses = new Uses(registry, store, log);
-  const puller = new Puller(config, join(runtimeDirectory, 'berthd.sock'));
+  const puller = new Puller(config, store, join(runtimeDirectory, 'berthd.sock'));
   const pathImages = new PathImages(config, store.files);
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);

@@ -14,6 +14,7 @@ import { findImage, listNames, type ListedImage } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
+import { PullTurns } from './pull-turns.js';
 import { Upkeep } from './upkeep.js';
 import type { Workshop } from './workshop.js';
 
@@ -48,6 +49,8 @@ export class ImageStore {
   readonly workshop: Workshop;
   /** What people do with images that are there. */
   readonly upkeep: Upkeep;
+  /** Which node pulls what launches need. */
+  readonly turns: PullTurns;
   /** What is made of files that stand in an image's place. */
   readonly files: FileImages;
 
@@ -59,6 +62,7 @@ export class ImageStore {
     const mostBytes = largestImage === undefined ? undefined : largestImage * 1024 ** 3;
     this.upkeep = new Upkeep(this, layout, self);
     this.workshop = { layout, self, compressionLevel, mostBytes, mostEntries };
+    this.turns = new PullTurns(this.workshop);
     this.files = new FileImages(this.workshop);
   }
 

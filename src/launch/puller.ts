@@ -2,7 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
-import { parseReference } from '../image/index.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseReference, type ImageStore, type Lease } from '../image/index.js';
 import { describeProgress, parseProgress, type PullState } from './pull-progress.js';
 import {
   berthCommand,
@@ -19,6 +20,13 @@ import {
 
 /** A user's pulls on one node at a time: each takes processors and memory that other jobs may have. */
 const MOST_PER_USER = 4;
+
+/**
+ * How often a node looks whether another one has pulled what both need, in milliseconds: that reads one small file. Every
+ * so many times it also looks whether the other is still there, which asks more of the store's file system.
+ */
+const LOOK = 500;
+const LOOKS_FOR_HOLDER = 4;
 
 /** Longest line of progress, in characters: it has some 150 for each layer. */
 const MOST_LINE = 65_536;
@@ -53,6 +61,7 @@ export class Puller {
    */
   constructor(
     private readonly config: Config,
+    private readonly store: ImageStore,
     private readonly socket: string,
     private readonly command: readonly string[] = berthCommand,
   ) {}
@@ -107,6 +116,54 @@ export class Puller {
   }
 
   async #run(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
+    const lease = await this.#turn(order, waiters, stopped);
+    try {
+      // Whoever had the turn before may have been done just now.
+      if (lease && !(await this.#isThere(order))) await this.#command(order, waiters, stopped);
+    } finally {
+      await lease?.release();
+    }
+  }
+
+  /** Waits until no other node with the same store pulls the same; undefined when one has brought it. */
+  async #turn(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<Lease | undefined> {
+    const { turns } = this.store;
+    const first = await turns.take(order);
+    if (first) return first;
+    let holder = '';
+    const stopTelling = tellRegularly((inWords) => {
+      for (const waiter of waiters) waiter.tell(inWords ? `${nameOf(order)}: ${holder} does` : '');
+    });
+    const limit = AbortSignal.timeout(this.config.store.pullTimeout * 1000);
+    try {
+      for (let look = 0; ; look++) {
+        if (await this.#isThere(order)) return undefined;
+        if (look % LOOKS_FOR_HOLDER === 0) {
+          const lease = await turns.take(order);
+          if (lease) return lease;
+          holder = (await turns.holder(order)) ?? holder;
+        }
+        await sleep(LOOK, undefined, { signal: AbortSignal.any([limit, stopped]) });
+      }
+    } catch (error) {
+      if (!limit.aborted) throw error;
+      throw tooLong(order.reference, this.config.store.pullTimeout);
+    } finally {
+      stopTelling();
+    }
+  }
+
+  async #isThere({ reference, uid, gid, gids }: PullOrder): Promise<boolean> {
+    try {
+      await this.store.resolve(reference, uid, [gid, ...gids]);
+      return true;
+    } catch (error) {
+      if (error instanceof BerthError && error.code === 'BERTH_IMAGE_UNKNOWN') return false;
+      throw error;
+    }
+  }
+
+  async #command(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
     const { reference } = order;
     const argv = [...this.command, 'pull', '--progress=json', '--', reference];
     const child = await spawnAs(order, argv, ['ignore', 'pipe', 'pipe'], { BERTH_SOCKET: this.socket });
@@ -116,7 +173,7 @@ export class Puller {
     const stopEnding = endOnAbort(child, [limit, stopped]);
     const messages = collectMessages(child);
     const said = listen(child);
-    const name = `${order.nodeName || hostname()}: pulling ${reference}`;
+    const name = nameOf(order);
     const stopTelling = tellRegularly((inWords) => {
       const state = describeProgress(said.state);
       const text = state === '' ? name : `${name}: ${state}`;
@@ -124,7 +181,7 @@ export class Puller {
     });
     try {
       const status = await ended;
-      if (limit.aborted) throw failed(reference, `it took longer than ${seconds} s ([store] pull_timeout)`);
+      if (limit.aborted) throw tooLong(reference, seconds);
       if (status === 0) return;
       const why = lastWords(messages()) ?? `berth pull ended with status ${status ?? 'unknown'}`;
       const told: Error | undefined = toldBy(messages(), status);
@@ -150,6 +207,14 @@ function listen(child: ChildProcess): Said {
     for (const whole of lines) said.state = parseProgress(whole) ?? said.state;
   });
   return said;
+}
+
+function nameOf({ nodeName, reference }: PullOrder): string {
+  return `${nodeName || hostname()}: pulling ${reference}`;
+}
+
+function tooLong(reference: string, seconds: number): BerthError {
+  return failed(reference, `it took longer than ${seconds} s ([store] pull_timeout)`);
 }
 
 function failed(name: string, why: string): BerthError {

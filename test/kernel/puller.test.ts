@@ -4,6 +4,7 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
+import { ImageStore } from '../../src/image/index.js';
 import { Puller, type PullOrder } from '../../src/launch/index.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
 
@@ -12,10 +13,12 @@ const app: PullOrder = { ...nobody, reference: 'example.org/app:1', nodeName: 'n
 
 let scratch: string;
 let script: string;
-beforeAll(() => {
+let store: ImageStore;
+beforeAll(async () => {
   scratch = makeScratch();
   chmodSync(scratch, 0o777);
   script = join(scratch, 'script');
+  store = await openStore();
 });
 afterAll(() => {
   removeScratch(scratch);
@@ -26,12 +29,16 @@ beforeEach(() => {
   chmodSync(join(scratch, 'starts'), 0o666);
 });
 
+function openStore(): Promise<ImageStore> {
+  return ImageStore.open({ path: join(scratch, 'store'), compressionLevel: 1 });
+}
+
 /** A puller whose pulls run this, in the scratch directory. */
 function makePuller(body: string, toml = ''): Puller {
   writeFileSync(script, `cd ${scratch}; echo start >>starts\n${body}\n`, { mode: 0o644 });
   const { config, problems } = parseConfig(toml, 'test');
   expect(problems).toEqual([]);
-  return new Puller(config, '/run/berth/berthd.sock', ['/bin/sh', script]);
+  return new Puller(config, store, '/run/berth/berthd.sock', ['/bin/sh', script]);
 }
 
 const starts = (): number => readFileSync(join(scratch, 'starts'), 'utf8').split('\n').length - 1;
@@ -108,8 +115,8 @@ describe('the process', () => {
     const answer = join(scratch, 'words');
     writeFileSync(answer, '', { mode: 0o666 });
     chmodSync(answer, 0o666);
-    await makePuller(`printf '%s|' "$@" >${answer}`).pull({ ...app, reference: 'a b$(id)' }, forEver);
-    expect(readFileSync(answer, 'utf8')).toBe('pull|--progress=json|--|a b$(id)|');
+    await makePuller(`printf '%s|' "$@" >${answer}`).pull({ ...app, reference: '$(id)@example.org#a' }, forEver);
+    expect(readFileSync(answer, 'utf8')).toBe('pull|--progress=json|--|$(id)@example.org#a|');
   });
 });
 
@@ -119,6 +126,14 @@ describe('a pull', () => {
     const other = { ...app, uid: 65_533 };
     await Promise.all([app, app, app, other].map((order) => puller.pull(order, forEver)));
     expect(starts()).toBe(2);
+  });
+
+  it('is one at a time for all nodes with the same store', async () => {
+    const body = 'mkdir alone || echo start >>starts; sleep 0.5; rmdir alone';
+    const nodes = ['n1', 'n2', 'n3'];
+    await Promise.all(nodes.map((nodeName) => makePuller(body).pull({ ...app, nodeName }, forEver)));
+    // Nothing was brought, so that each had to try; none while another did.
+    expect(starts()).toBe(3);
   });
 
   it('fails with what the command told', async () => {

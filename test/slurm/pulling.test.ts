@@ -7,7 +7,7 @@ import { Link } from '../registry/link.js';
 import { Registry } from '../registry/registry.js';
 import { configurations, Site } from './site.js';
 
-const NODES = 8;
+const NODES = 16;
 const [configuration] = configurations(NODES);
 
 let registry: Registry;
@@ -128,6 +128,9 @@ describe('without berthd on the submit host', () => {
     const { status, stdout } = await shell(`srun -N${NODES} -n${2 * NODES} --image=${image} /bin/show`);
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'pulled by a node\n'.repeat(2 * NODES) });
     expect(registry.blobReads(layer)).toBe(1);
+    // One node asks what the tag means. The others wait for it, and then have it from the store.
+    const asked = registry.accesses.filter(({ method, path }) => method === 'GET' && path.endsWith('/manifests/1'));
+    expect(asked).toHaveLength(1);
   });
 
   it('srun shows how it is going, as one rank tells it', async () => {
