@@ -33,7 +33,7 @@ namespace {
 constexpr int kSocket = 3;
 constexpr int kCaller = 4;
 /// Longest request, in bytes: a path of PATH_MAX and some thousand groups.
-constexpr size_t kRequestLimit = 128 * 1024;
+constexpr size_t kRequestLimit = size_t{128} * 1024;
 
 struct Request {
     uid_t uid = 0;
