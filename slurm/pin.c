@@ -148,6 +148,10 @@ int pin_settle(spank_t spank) {
     struct berth_failure failure;
     enum answer answer = strcmp(last.image, plugin.image) == 0 ? RESOLVED : resolve(&failure);
     if (answer == REFUSED && plugin.pull && is_pullable(&failure)) {
+        /* A slip of the keys goes to a registry, whose answer says nothing of what is here. */
+        const char* suggestion = strstr(failure.hint, "did you mean");
+        if (suggestion != NULL)
+            slurm_info("berth: %s: %.*s?", failure.what, (int)strcspn(suggestion, "?"), suggestion);
         const enum pull_result result = pull_image();
         /* It has told the user why, or the user has ended it. */
         if (result == PULL_FAILED) return -1;

@@ -186,10 +186,10 @@ const SETTLING_REASON =
   'other nodes may be starting it: it goes with the next collection, ten minutes from now or later';
 
 /** Why an image stays. Whose names it has is not everybody's to know. */
-function reason({ names, uses, promised }: Needs): string {
+function reason({ names, uses }: Needs): string {
   if (uses.length > 0) return inUse(uses);
-  if (promised) return 'a submitted job was promised it, or somebody is giving it a name';
-  return `it has ${names.length === 1 ? 'another name' : `${names.length} other names`}`;
+  if (names.length > 0) return `it has ${names.length === 1 ? 'another name' : `${names.length} other names`}`;
+  return 'a job was submitted with it not long ago, which berth rmi --force does not wait for, or somebody is giving it a name';
 }
 
 /** Jobs of HOST-JOB, each with where it runs. */

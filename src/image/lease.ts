@@ -1,4 +1,4 @@
-import { link, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
+import { link, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../errors/index.js';
 import { storeClock } from './clock.js';
@@ -67,21 +67,22 @@ export class Lease {
     progress: () => Promise<Progress>,
   ): Promise<Lease | undefined> {
     const path = layout.lease(manifest);
-    if (await readLease(layout, manifest, identity.owner)) return undefined;
-    await rm(path, { force: true });
     const temporary = await makeTemporary(layout.temporary, identity.owner);
     try {
       const unnamed = join(temporary, 'lease');
       const file = await open(unnamed, 'wx', 0o600);
       try {
         await writeWhole(file, { ...identity, progress: { blobs: [], made: 0 } });
-        await link(unnamed, path);
+        const taken =
+          (await linked(unnamed, path)) ||
+          ((await clearGivenUp(layout, manifest, identity.owner, temporary)) && (await linked(unnamed, path)));
+        if (taken) return new Lease(path, file, identity, progress);
+        await file.close();
+        return undefined;
       } catch (error) {
         await file.close();
-        if (errorCode(error) === 'EEXIST') return undefined;
         throw error;
       }
-      return new Lease(path, file, identity, progress);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
@@ -128,6 +129,38 @@ export async function readLease(layout: Layout, manifest: string, self: Owner): 
     );
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Gives a file its name, unless that is taken. */
+async function linked(file: string, name: string): Promise<boolean> {
+  try {
+    await link(file, name);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
+ * Takes a lease away that was given up; false when somebody holds it. What is taken away is looked at again: another may have
+ * taken it over a moment before.
+ */
+async function clearGivenUp(layout: Layout, manifest: string, self: Owner, temporary: string): Promise<boolean> {
+  const path = layout.lease(manifest);
+  try {
+    const { ino } = await stat(path);
+    if (await readLease(layout, manifest, self)) return false;
+    const aside = join(temporary, 'given-up');
+    await rename(path, aside);
+    if ((await stat(aside)).ino === ino) return true;
+    await linked(aside, path);
+    return false;
+  } catch (error) {
+    // Given up for good just now, or cleared by another.
+    if (errorCode(error) === 'ENOENT') return true;
     throw error;
   }
 }

@@ -132,7 +132,7 @@ export class Puller {
     if (first) return first;
     let holder = '';
     const stopTelling = tellRegularly((inWords) => {
-      for (const waiter of waiters) waiter.tell(inWords ? `${nameOf(order)}: ${holder} does` : '');
+      for (const waiter of waiters) waiter.tell(inWords ? `${nameOf(order)}: ${holder} pulls it` : '');
     });
     const limit = AbortSignal.timeout(this.config.store.pullTimeout * 1000);
     try {

@@ -40,7 +40,7 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
   it.each([
     ['an image that is not in the store', 'unknown', 'BERTH_IMAGE_UNKNOWN'],
     ['a digest that is not in the store', `sha256:${'0'.repeat(64)}`, 'BERTH_IMAGE_UNKNOWN'],
-    ['a name that no image can have', '../../etc', 'BERTH_IMAGE_NAME'],
+    ['a name that no image can have', 'Debian', 'BERTH_IMAGE_NAME'],
     ['an image whose file was overwritten', 'overwritten', 'BERTH_IMAGE_DAMAGED'],
     ['an image whose file was cut short', 'shortened', 'BERTH_IMAGE_DAMAGED'],
     ['an image that others may write to', 'replaced', 'BERTH_IMAGE_DAMAGED'],

@@ -128,7 +128,7 @@ describe('a collection keeps an image', () => {
 
   const reasons: [string, (digest: string) => Promise<unknown>, RegExp][] = [
     ['a job of any host runs', (digest) => store.use(digest, 4711), /^in use by job 4711 on /],
-    ['a submitted job was promised', (digest) => store.promise(digest, 1000), /promised/],
+    ['a submitted job was promised', (digest) => store.promise(digest, 1000), /a job was submitted with it/],
     [
       'was launched within the hour',
       async (digest) => {
@@ -244,7 +244,7 @@ describe('rmi', () => {
     const { digest } = await place('app', 'app:1', 1000);
     await store.promise(digest, 1000);
     await store.promise(digest, 1001);
-    expect((await store.upkeep.remove('app:1', alice, { ...options, force: true })).keptFor).toMatch(/promised/);
+    expect((await store.upkeep.remove('app:1', alice, { ...options, force: true })).keptFor).toMatch(/a job was submitted with it/);
     const root = { uid: 0, gids: [] };
     await place('app', 'app:1');
     expect(await store.upkeep.remove('app:1', root, { ...options, force: true })).not.toHaveProperty('keptFor');
