@@ -244,7 +244,9 @@ describe('rmi', () => {
     const { digest } = await place('app', 'app:1', 1000);
     await store.promise(digest, 1000);
     await store.promise(digest, 1001);
-    expect((await store.upkeep.remove('app:1', alice, { ...options, force: true })).keptFor).toMatch(/a job was submitted with it/);
+    expect((await store.upkeep.remove('app:1', alice, { ...options, force: true })).keptFor).toMatch(
+      /a job was submitted with it/,
+    );
     const root = { uid: 0, gids: [] };
     await place('app', 'app:1');
     expect(await store.upkeep.remove('app:1', root, { ...options, force: true })).not.toHaveProperty('keptFor');
