@@ -2,10 +2,10 @@ import { resolve } from 'node:path';
 import { BerthError } from '../../errors/index.js';
 import type { Workplace } from '../import/layers.js';
 import { lastWords } from './explain.js';
-import { chooseImage, digestOf, MANIFEST_LIMIT, parseDocument, platformOf } from './manifest.js';
+import { chooseImage, digestOf, MANIFEST_LIMIT, parseDocument } from './manifest.js';
 import { hostPlatform, showPlatform, type Platform } from './platform.js';
 import { ImageProxy } from './proxy.js';
-import type { RemoteImage } from './remote.js';
+import { readPlatform, type RemoteImage } from './remote.js';
 import { runSkopeo, SkopeoError } from './skopeo.js';
 
 /** skopeo's names for images in files. */
@@ -63,7 +63,7 @@ export async function findInArchive(
       index: undefined,
       config,
       layers,
-      platform: await readPlatform(open, config, signal),
+      platform: await readPlatform(config, open, signal),
       everyone: false,
       // Each skopeo unpacks a compressed archive for itself.
       streams: 1,
@@ -102,19 +102,6 @@ async function readManifest(
     if (document.images.some(({ digest }) => digest === digestOf(bytes))) return bytes;
     const why = `of its images, the one for ${showPlatform(wish)} is in Docker's format: give it an archive of its own`;
     throw new BerthError('BERTH_PULL_MANIFEST', { name: text, why });
-  } finally {
-    await proxy.close();
-  }
-}
-
-async function readPlatform(
-  open: (signal: AbortSignal) => Promise<ImageProxy>,
-  config: { readonly digest: string; readonly size: number },
-  signal: AbortSignal,
-): Promise<Platform | undefined> {
-  const proxy = await open(signal);
-  try {
-    return platformOf(await proxy.read(config));
   } finally {
     await proxy.close();
   }

@@ -151,7 +151,8 @@ async function resolveIndex(
   });
 }
 
-async function readPlatform(
+/** What an image's configuration says it is for. */
+export async function readPlatform(
   config: Blob,
   open: (signal: AbortSignal) => Promise<ImageProxy>,
   signal: AbortSignal,
