@@ -3,28 +3,17 @@ import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from '
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { noise } from './import-tools.js';
 import { build, digestOf, mountImage, runConverter, sha256, type Report } from './helpers/converter.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 import { list } from './helpers/listing.js';
-import { expectNothingLeft, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
+import { removeMount } from './helpers/scratch.js';
 import { directory, END, file, hardlink, symlink, tar, type TarEntry } from './helpers/tar.js';
 
 let scratch: string;
-let before: Residue;
-
-beforeEach(() => {
-  scratch = makeScratch();
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
+inScratchOfItsOwn((made) => {
+  scratch = made;
 });
 
 const ARCHIVE = tar([directory('d/'), file('d/f', noise(300_000)), file('d/small', 'small'), symlink('l', 'd/f')]);

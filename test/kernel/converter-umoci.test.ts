@@ -1,24 +1,13 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { build, mountImage, unpackWithUmoci } from './helpers/converter.js';
+import { inScratchOfItsOwn } from './helpers/lifecycle.js';
 import { list, type Listed } from './helpers/listing.js';
-import { expectNothingLeft, residue, type Residue } from './helpers/residue.js';
-import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
+import { removeMount } from './helpers/scratch.js';
 import { directory, file, hardlink, symlink, tar, type TarEntry } from './helpers/tar.js';
 
 let scratch: string;
-let before: Residue;
-
-beforeEach(() => {
-  scratch = makeScratch();
-  before = residue(scratch);
-});
-
-afterEach(async () => {
-  try {
-    await expectNothingLeft(scratch, before);
-  } finally {
-    removeScratch(scratch);
-  }
+inScratchOfItsOwn((made) => {
+  scratch = made;
 });
 
 /** The image's tree, having checked that it is the one that umoci unpacks; undefined where both refuse the layers. */
