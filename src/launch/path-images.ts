@@ -8,6 +8,7 @@ import type { FileImages, ImageRecord, Lease, UserFile } from '../image/index.js
 import { native } from '../native/index.js';
 import type { Caller, LaunchOrder } from './launcher.js';
 import { openAsUser, OpenFault, type OpenedByUser } from './opener.js';
+import { SharedWork, type Work } from './shared-work.js';
 import {
   berthCommand,
   collectMessages,
@@ -20,9 +21,6 @@ import {
   type User,
   type Waiter,
 } from './user-process.js';
-
-/** A user's files that are made into images on one node at a time: each takes processors and memory. */
-const MOST_PER_USER = 4;
 
 /** Steps that a file was opened for, remembered so that all of their ranks get the same: the last ones. */
 const MOST_STEPS = 1024;
@@ -69,20 +67,13 @@ interface Step {
   readonly leave: () => void;
 }
 
-interface Making {
-  readonly uid: number;
-  readonly waiters: Set<Waiter>;
-  readonly result: Promise<ImageRecord>;
-  readonly stop: () => void;
-}
-
 /**
  * Files that stand in an image's place (`--image=./app.sqsh`): what the site has said becomes of them. The file is opened
  * once for a step on each node, so that all ranks have the same; an image of it is made once for all who wait.
  */
 export class PathImages {
   readonly #steps = new Map<string, Step>();
-  readonly #making = new Map<string, Making>();
+  readonly #making = new SharedWork<ImageRecord>();
 
   /** @param command what runs `berth`, with its arguments up to the command's name. */
   constructor(
@@ -176,37 +167,17 @@ export class PathImages {
     const { uid, gid, gids, nodeName } = order;
     const key = `${uid} ${opened.identity}`;
     const fileOrder: FileOrder = { uid, gid, gids, nodeName, path, identity: opened.identity };
-    const making = this.#making.get(key) ?? this.#start(key, fileOrder, opened);
-    making.waiters.add(waiter);
-    waiter.tell('');
+    let making: Promise<ImageRecord> | undefined;
+    const make: Work<ImageRecord> = (waiters, stopped) => (making = this.#run(fileOrder, opened, waiters, stopped));
     try {
-      return await Promise.race([making.result, leaving(waiter, order)]);
+      return await this.#making.join(key, uid, waiter, make, {
+        left: () => left(order),
+        tooMany: (others) => unusable(path, order, `images of ${others} other files are being made for you`),
+      });
     } finally {
-      making.waiters.delete(waiter);
-      if (making.waiters.size === 0) making.stop();
       // Until then it reads from the descriptor that this launch has opened.
-      await making.result.catch(() => undefined);
+      await making?.catch(() => undefined);
     }
-  }
-
-  #start(key: string, order: FileOrder, opened: OpenedByUser): Making {
-    const own = [...this.#making.values()].filter(({ uid }) => uid === order.uid).length;
-    if (own >= MOST_PER_USER) throw unusable(order.path, order, `images of ${own} other files are being made for you`);
-    const stopped = new AbortController();
-    const waiters = new Set<Waiter>();
-    const result = this.#run(order, opened, waiters, stopped.signal).finally(() => {
-      if (this.#making.get(key) === making) this.#making.delete(key);
-    });
-    // Those who wait hear of it; perhaps none do any more.
-    result.catch(() => undefined);
-    const stop = (): void => {
-      // The next who asks starts anew: this one will not end well.
-      if (this.#making.get(key) === making) this.#making.delete(key);
-      stopped.abort();
-    };
-    const making: Making = { uid: order.uid, waiters, result, stop };
-    this.#making.set(key, making);
-    return making;
   }
 
   async #run(
@@ -299,11 +270,15 @@ export function closeAside(descriptor: number): void {
 
 /** Rejects when the waiter goes. */
 function leaving(waiter: Waiter, order: LaunchOrder): Promise<never> {
-  const left = waiter.gone.then(() => {
-    throw unusable(order.image, order, 'whoever waited for it is gone');
+  const gone = waiter.gone.then(() => {
+    throw left(order);
   });
-  left.catch(() => undefined);
-  return left;
+  gone.catch(() => undefined);
+  return gone;
+}
+
+function left(order: LaunchOrder): BerthError {
+  return unusable(order.image, order, 'whoever waited for it is gone');
 }
 
 /** Might it be changed now without its times showing it? */

@@ -1,10 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseReference, type ImageStore, type Lease } from '../image/index.js';
 import { describeProgress, parseProgress, type PullState } from './pull-progress.js';
+import { SharedWork } from './shared-work.js';
 import {
   berthCommand,
   collectMessages,
@@ -17,9 +18,6 @@ import {
   type User,
   type Waiter,
 } from './user-process.js';
-
-/** A user's pulls on one node at a time: each takes processors and memory that other jobs may have. */
-const MOST_PER_USER = 4;
 
 /**
  * How often a node looks whether another one has pulled what both need, in milliseconds: that reads one small file. Every
@@ -41,19 +39,12 @@ export interface PullOrder extends User {
 /** Somebody who needs the image. A pull goes on as long as anybody does. */
 export type PullWaiter = Waiter;
 
-interface Pull {
-  readonly uid: number;
-  readonly waiters: Set<PullWaiter>;
-  readonly result: Promise<void>;
-  readonly stop: () => void;
-}
-
 /**
  * Pulls images that a launch needs and the store has not: `berth pull` in the user's name, once for all who wait. What it
  * may do is decided when it talks to berthd, as for any pull of that user.
  */
 export class Puller {
-  readonly #pulls = new Map<string, Pull>();
+  readonly #pulls = new SharedWork<void>();
 
   /**
    * @param socket berthd's own.
@@ -79,40 +70,17 @@ export class Puller {
    * waiter is gone.
    */
   async pull(order: PullOrder, waiter: PullWaiter): Promise<void> {
-    const key = `${order.uid} ${order.reference}`;
-    const pull = this.#pulls.get(key) ?? this.#start(key, order);
-    pull.waiters.add(waiter);
-    waiter.tell('');
-    const gone = waiter.gone.then(() => {
-      throw failed(order.reference, 'whoever waited for it is gone');
-    });
-    try {
-      await Promise.race([pull.result, gone]);
-    } finally {
-      gone.catch(() => undefined);
-      pull.waiters.delete(waiter);
-      if (pull.waiters.size === 0) pull.stop();
-    }
-  }
-
-  #start(key: string, order: PullOrder): Pull {
-    const own = [...this.#pulls.values()].filter(({ uid }) => uid === order.uid).length;
-    if (own >= MOST_PER_USER) throw failed(order.reference, `${own} other pulls of yours are under way on this node`);
-    const stopped = new AbortController();
-    const waiters = new Set<PullWaiter>();
-    const result = this.#run(order, waiters, stopped.signal).finally(() => {
-      this.#pulls.delete(key);
-    });
-    // Those who wait hear of it; perhaps none do any more.
-    result.catch(() => undefined);
-    const stop = (): void => {
-      // The next who asks starts a new one: this one will not end well.
-      if (this.#pulls.get(key) === pull) this.#pulls.delete(key);
-      stopped.abort();
-    };
-    const pull: Pull = { uid: order.uid, waiters, result, stop };
-    this.#pulls.set(key, pull);
-    return pull;
+    const { uid, reference } = order;
+    await this.#pulls.join(
+      `${uid} ${reference}`,
+      uid,
+      waiter,
+      (waiters, stopped) => this.#run(order, waiters, stopped),
+      {
+        left: () => failed(reference, 'whoever waited for it is gone'),
+        tooMany: (others) => failed(reference, `${others} other pulls of yours are under way on this node`),
+      },
+    );
   }
 
   async #run(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
