@@ -1,0 +1,2 @@
+export type * from './contribution.js';
+export type * from './types.js';
