@@ -80,6 +80,15 @@ declare module 'berth-native' {
   /** pidfd_send_signal(2) with signal 0: is the process still there and not yet reaped? */
   export function isAlive(pidfd: number): boolean;
 
+  /** poll(2) of a pidfd: has the process ended, whether it was reaped or not? */
+  export function hasEnded(pidfd: number): boolean;
+
+  /** pidfd_open(2); undefined when there is no such process. */
+  export function openPidfd(pid: number): number | undefined;
+
+  /** pidfd_getfd(2) (Linux 5.6): a duplicate of another process's descriptor. */
+  export function descriptorOf(pidfd: number, descriptor: number): number;
+
   /** pidfd_send_signal(2). A process that is gone is not an error. */
   export function signal(pidfd: number, signal: number): void;
 

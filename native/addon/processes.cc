@@ -66,6 +66,28 @@ void signal_binding(const Napi::CallbackInfo& info) {
     if (send_signal(integer(info, 0), integer(info, 1), failure) < 0) throw to_error(info.Env(), failure);
 }
 
+Napi::Value has_ended_binding(const Napi::CallbackInfo& info) {
+    Failure failure;
+    const int ended = has_ended(integer(info, 0), failure);
+    if (ended < 0) throw to_error(info.Env(), failure);
+    return Napi::Boolean::New(info.Env(), ended == 1);
+}
+
+Napi::Value open_pidfd_binding(const Napi::CallbackInfo& info) {
+    Failure failure;
+    Fd pidfd = open_pidfd(integer(info, 0), failure);
+    if (failure.error != 0) throw to_error(info.Env(), failure);
+    if (!pidfd) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), pidfd.release());
+}
+
+Napi::Value descriptor_of_binding(const Napi::CallbackInfo& info) {
+    Failure failure;
+    Fd duplicate = descriptor_of(integer(info, 0), integer(info, 1), failure);
+    if (!duplicate) throw to_error(info.Env(), failure);
+    return Napi::Number::New(info.Env(), duplicate.release());
+}
+
 Napi::Value pipe_of_binding(const Napi::CallbackInfo& info) {
     Failure failure;
     const uid_t owner = static_cast<uid_t>(info[3].As<Napi::Number>().Uint32Value());
@@ -101,6 +123,9 @@ void export_processes(Napi::Env env, Napi::Object exports) {
     exports.Set("reap", Napi::Function::New(env, reap_binding));
     exports.Set("isAlive", Napi::Function::New(env, is_alive_binding));
     exports.Set("signal", Napi::Function::New(env, signal_binding));
+    exports.Set("hasEnded", Napi::Function::New(env, has_ended_binding));
+    exports.Set("openPidfd", Napi::Function::New(env, open_pidfd_binding));
+    exports.Set("descriptorOf", Napi::Function::New(env, descriptor_of_binding));
     exports.Set("pipeOf", Napi::Function::New(env, pipe_of_binding));
     exports.Set("lock", Napi::Function::New(env, lock_binding));
     exports.Set("trimMemory", Napi::Function::New(env, trim_memory_binding));

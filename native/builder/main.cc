@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "../sys/mount.h"
+#include "fuse.h"
 #include "identity.h"
 #include "root.h"
 #include "spec.h"
@@ -70,6 +71,24 @@ int enter_namespaces(const Spec& spec, Progress& progress) {
     return report_and_wait(berth_v1_BuildEvent_Kind_KIND_NAMESPACES, failure);
 }
 
+/// The image's mount: berthd's, or one of FUSE, of which berthd gets the device to have it served.
+int obtain_image(const Spec& spec, Fd& image, Progress& progress) {
+    Failure& failure = progress.failure;
+    if (!spec.fuse) {
+        progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
+        return receive_image(kSocket, image, failure);
+    }
+    progress.step = berth_v1_BuildStep_BUILD_STEP_FUSE;
+    Fd device;
+    if (mount_fuse(device, image, failure) < 0) return -1;
+    berth_v1_BuildEvent event = berth_v1_BuildEvent_init_zero;
+    event.kind = berth_v1_BuildEvent_Kind_KIND_FUSE;
+    event.descriptor = static_cast<uint32_t>(device.get());
+    if (send_event(kSocket, event, failure) < 0) return -1;
+    // Then ours is closed: when the server ends, nobody may be left who could answer.
+    return await_answer(kSocket, failure);
+}
+
 int run() {
     Progress progress;
     progress.step = berth_v1_BuildStep_BUILD_STEP_SPEC;
@@ -82,8 +101,7 @@ int run() {
     Fd workspace;
     if (make_workspace(spec, workspace, progress) < 0) return report_failure(progress);
     Fd image;
-    progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
-    if (receive_image(kSocket, image, progress.failure) < 0) return report_failure(progress);
+    if (obtain_image(spec, image, progress) < 0) return report_failure(progress);
     if (build_root(spec, workspace.get(), image.get(), sources, progress) < 0)
         return report_failure(progress);
     sources.clear();

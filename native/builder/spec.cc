@@ -84,6 +84,7 @@ int receive_spec(int socket, Spec& spec, Failure& failure) {
     if (!pb_decode(&stream, berth_v1_BuildSpec_fields, &message))
         return failure.set("pb_decode", PB_GET_ERROR(&stream), EBADMSG);
     spec.user_namespace = message.user_namespace;
+    spec.fuse = message.fuse;
     spec.uid = message.uid;
     spec.gid = message.gid;
     spec.workspace = message.workspace;

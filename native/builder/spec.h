@@ -28,6 +28,8 @@ struct File {
 /// What berthd wants built: proto/berth.proto BuildSpec.
 struct Spec {
     bool user_namespace = true;
+    /// Does no image mount come, but one of FUSE has to be made?
+    bool fuse = false;
     uid_t uid = 0;
     gid_t gid = 0;
     std::vector<gid_t> gids;

@@ -1,6 +1,7 @@
 #include "process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -101,6 +102,24 @@ int send_signal(int pidfd, int signal, Failure& failure) {
     if (syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return 1;
     if (errno == ESRCH) return 0;
     return failure.set("pidfd_send_signal", "process");
+}
+
+int has_ended(int pidfd, Failure& failure) {
+    pollfd entry = {pidfd, POLLIN, 0};
+    const int ready = poll(&entry, 1, 0);
+    return ready < 0 ? failure.set("poll", "process") : ready;
+}
+
+Fd open_pidfd(pid_t pid, Failure& failure) {
+    Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    if (!pidfd && errno != ESRCH) failure.set("pidfd_open", "process");
+    return pidfd;
+}
+
+Fd descriptor_of(int pidfd, int descriptor, Failure& failure) {
+    Fd duplicate(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, descriptor, 0)));
+    if (!duplicate) failure.set("pidfd_getfd", "process");
+    return duplicate;
 }
 
 Fd open_process(pid_t pid, int pidfd, Failure& failure) {

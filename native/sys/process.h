@@ -24,6 +24,15 @@ int reap(int pidfd, Failure& failure);
 /// pidfd_send_signal(2) (Linux 5.1). 1: sent; 0: the process is gone. Signal 0 only asks.
 int send_signal(int pidfd, int signal, Failure& failure);
 
+/// poll(2): 1: the process has ended, whether reaped or not; 0: it runs.
+int has_ended(int pidfd, Failure& failure);
+
+/// pidfd_open(2). Empty, with no failure set, when there is no such process.
+Fd open_pidfd(pid_t pid, Failure& failure);
+
+/// pidfd_getfd(2) (Linux 5.6): a duplicate of another process' descriptor.
+Fd descriptor_of(int pidfd, int descriptor, Failure& failure);
+
 /// /proc/PID as a directory: what is opened below it belongs to one process even when the pid is used again.
 Fd open_process(pid_t pid, int pidfd, Failure& failure);
 
