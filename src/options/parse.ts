@@ -1,0 +1,251 @@
+import { BerthError } from '../errors/index.js';
+import type { v1 } from '../protocol/index.js';
+import { absolutePath } from './path.js';
+import { parseSize } from './size.js';
+import type { ContainerName, ContainerOptions, Unshared, Variable, Volume, Writable } from './types.js';
+import { MOST_VOLUMES, parseMountList, parseVolume, parseVolumeList } from './volumes.js';
+
+/** An option as the user wrote it. */
+export interface WrittenOption {
+  /** What srun calls it, without the dashes. */
+  readonly name: string;
+  /** Empty for one without a value. */
+  readonly value: string;
+}
+
+/** A name for things that people call by it: a container, a module. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+
+/** What the environment of a process can have (environ(7)), of which shells know but a part. */
+const VARIABLE = /^[^=\0\p{Cc}]+$/u;
+
+/** {@link ContainerOptions} as they come to be. */
+type Draft = { -readonly [K in keyof ContainerOptions]: ContainerOptions[K] };
+
+interface Reader {
+  /** What it is about: two spellings of the same cannot be given at once. */
+  readonly thing: string;
+  /** May it be given more than once? */
+  readonly repeats?: boolean;
+  readonly read: (value: string, draft: Draft, option: string) => void;
+}
+
+/** Every option there is, in every spelling. */
+const readers: Readonly<Record<string, Reader>> = {
+  'container-mounts': volumes(parseMountList),
+  volume: volumes(parseVolumeList),
+  // One of a container definition file, or of `berth run --volume`: it may stand beside the others.
+  mount: {
+    thing: 'mount',
+    repeats: true,
+    read: (value, draft, option) => (draft.volumes = [...draft.volumes, parseVolume(value, option)]),
+  },
+  'container-workdir': {
+    thing: 'workdir',
+    read: (value, draft, option) => (draft.workdir = absolutePath(value, option)),
+  },
+  'container-name': { thing: 'name', read: (value, draft) => (draft.name = parseName(value)) },
+  'container-save': { thing: 'save', read: (value, draft, option) => (draft.save = absolutePath(value, option)) },
+  'container-mount-home': flag('mountHome', true),
+  'no-container-mount-home': flag('mountHome', false),
+  'container-remap-root': flag('remapRoot', true),
+  'no-container-remap-root': flag('remapRoot', false),
+  'container-entrypoint': flag('entrypoint', true),
+  'no-container-entrypoint': flag('entrypoint', false),
+  'container-entrypoint-log': flag('entrypointLog', true),
+  'container-writable': {
+    thing: 'writable',
+    read: (value, draft, option) => (draft.writable = parseWritable(value, option)),
+  },
+  'container-readonly': flag('writable', false),
+  'container-env': {
+    thing: 'container-env',
+    repeats: true,
+    read: (value, draft, option) => (draft.keptVariables = [...draft.keptVariables, ...parseNames(value, option)]),
+  },
+  env: {
+    thing: 'env',
+    repeats: true,
+    read: (value, draft, option) => (draft.variables = [...draft.variables, parseVariable(value, option)]),
+  },
+  'container-unshare': { thing: 'unshare', read: (value, draft) => (draft.unshare = parseUnshared(value)) },
+  module: {
+    thing: 'module',
+    repeats: true,
+    read: (value, draft, option) => (draft.modules = addModules(draft.modules, value, option)),
+  },
+};
+
+/**
+ * Reads options as srun, `berth run` and the others pass them on. What they mean is decided here alone.
+ *
+ * @throws BerthError BERTH_OPTION, BERTH_OPTION_UNKNOWN, BERTH_OPTION_CONFLICT, BERTH_VOLUME, BERTH_VOLUME_FLAG,
+ * BERTH_VOLUME_DUPLICATE, BERTH_PATH_RELATIVE, BERTH_SIZE.
+ */
+export function parseOptions(written: readonly WrittenOption[]): ContainerOptions {
+  const draft: Draft = { volumes: [], keptVariables: [], variables: [], unshare: [] };
+  const seen = new Map<string, WrittenOption>();
+  for (const option of written) {
+    const reader = Object.hasOwn(readers, option.name) ? readers[option.name] : undefined;
+    if (!reader) {
+      throw new BerthError('BERTH_OPTION_UNKNOWN', {
+        option: `--${option.name}`,
+        why: 'this berthd has no such option: it may be older than the plugin or the command',
+      });
+    }
+    checkSpelling(option, seen.get(reader.thing), reader);
+    seen.set(reader.thing, option);
+    reader.read(option.value, draft, `--${option.name}`);
+  }
+  checkDestinations(draft.volumes);
+  checkTogether(draft);
+  return draft;
+}
+
+/** What each program can have its own way in a container that it shares with others. */
+const OF_PROGRAMS: readonly string[] = [
+  'container-workdir',
+  'container-save',
+  'container-entrypoint',
+  'no-container-entrypoint',
+  'container-entrypoint-log',
+  'container-env',
+  'env',
+];
+
+/** What launches into one container have in common; the same whatever the order of different options. */
+export function optionsKey(written: readonly WrittenOption[]): string {
+  const named = written.find(({ name }) => name === 'container-name');
+  if (named) return `name=${parseName(named.value).name}`;
+  const names = new Set(written.map(({ name }) => name).filter((name) => !OF_PROGRAMS.includes(name)));
+  const valuesOf = (name: string): string[] =>
+    written.filter((option) => option.name === name).map(({ value }) => value);
+  return [...names]
+    .sort()
+    .map((name) => JSON.stringify([name, ...valuesOf(name)]))
+    .join('');
+}
+
+export function writtenOption({ name, value }: v1.Option.$Properties): WrittenOption {
+  return { name: name ?? '', value: value ?? '' };
+}
+
+function checkSpelling(option: WrittenOption, before: WrittenOption | undefined, { repeats }: Reader): void {
+  if (!before) return;
+  if (before.name !== option.name) {
+    const why = 'they are about one thing, and only one of them can be meant';
+    throw new BerthError('BERTH_OPTION_CONFLICT', { one: `--${before.name}`, other: `--${option.name}`, why });
+  }
+  if (repeats || before.value === option.value) return;
+  const why = `it was given ${before.value} too, and takes one value`;
+  throw new BerthError('BERTH_OPTION', { option: `--${option.name}`, value: option.value, why });
+}
+
+function checkDestinations(all: readonly Volume[]): void {
+  if (all.length > MOST_VOLUMES) {
+    const why = `a container has at most ${MOST_VOLUMES}`;
+    throw new BerthError('BERTH_OPTION', { option: '--volume', value: `${all.length} volumes`, why });
+  }
+  const taken = new Map<string, Volume>();
+  for (const volume of all) {
+    const other = taken.get(volume.destination);
+    if (other) {
+      const why = `${other.origin} and ${volume.origin}`;
+      throw new BerthError('BERTH_VOLUME_DUPLICATE', { path: volume.destination, why });
+    }
+    taken.set(volume.destination, volume);
+  }
+}
+
+function checkTogether({ entrypoint, entrypointLog, writable, save }: Draft): void {
+  const conflict = (one: string, other: string, why: string): never => {
+    throw new BerthError('BERTH_OPTION_CONFLICT', { one, other, why });
+  };
+  if (entrypointLog && entrypoint === false) {
+    conflict('--container-entrypoint-log', '--no-container-entrypoint', 'an entrypoint that is not run prints nothing');
+  }
+  if (save !== undefined && writable === false) {
+    conflict('--container-save', '--container-readonly', 'nothing can be changed in a container that is read-only');
+  }
+}
+
+function volumes(parse: (text: string, option: string) => Volume[]): Reader {
+  return {
+    thing: 'volumes',
+    repeats: true,
+    read: (value, draft, option) => (draft.volumes = [...draft.volumes, ...parse(value, option)]),
+  };
+}
+
+function flag<K extends 'mountHome' | 'remapRoot' | 'entrypoint' | 'entrypointLog' | 'writable'>(
+  key: K,
+  stands: NonNullable<Draft[K]>,
+): Reader {
+  return {
+    thing: key,
+    read: (value, draft, option) => {
+      if (value !== '') throw new BerthError('BERTH_OPTION', { option, value, why: 'it takes no value' });
+      draft[key] = stands;
+    },
+  };
+}
+
+function parseName(text: string): ContainerName {
+  const [name = '', mode = 'auto', ...more] = text.split(':');
+  if (!NAME.test(name) || more.length > 0) {
+    const why = 'a name has letters, digits, "_", "." and "-", begins with a letter or digit, and is at most 64 long';
+    throw new BerthError('BERTH_OPTION', { option: '--container-name', value: text, why });
+  }
+  if (mode !== 'auto' && mode !== 'create' && mode !== 'exec' && mode !== 'no_exec') {
+    const why = 'behind a name stands auto, create, exec or no_exec';
+    throw new BerthError('BERTH_OPTION', { option: '--container-name', value: text, why });
+  }
+  return { name, mode };
+}
+
+function parseWritable(value: string, option: string): Writable {
+  if (value === '') return {};
+  if (value.startsWith('/')) return { directory: absolutePath(value, option) };
+  return { size: parseSize(value, option) };
+}
+
+function parseNames(value: string, option: string): string[] {
+  return value.split(',').map((name) => {
+    if (VARIABLE.test(name)) return name;
+    throw new BerthError('BERTH_OPTION', { option, value, why: 'it takes names of variables, separated by commas' });
+  });
+}
+
+/** NAME=VALUE; a name alone stands for the variable of whoever gives the option, which the command looks up. */
+function parseVariable(value: string, option: string): Variable {
+  const end = value.indexOf('=');
+  const name = value.slice(0, Math.max(end, 0));
+  if (!VARIABLE.test(name) || value.includes('\0')) {
+    throw new BerthError('BERTH_OPTION', { option, value, why: 'it takes NAME=VALUE' });
+  }
+  return { name, value: value.slice(end + 1) };
+}
+
+function parseUnshared(value: string): Unshared[] {
+  const words = value.split(',');
+  return words.map((word, i) => {
+    const known = word === 'net' || word === 'ipc' || word === 'uts';
+    if (known && words.indexOf(word) === i) return word;
+    const why = known ? `${word} stands there twice` : 'it takes net, ipc and uts, separated by commas';
+    throw new BerthError('BERTH_OPTION', { option: '--container-unshare', value, why });
+  });
+}
+
+function addModules(before: Draft['modules'], value: string, option: string): 'none' | string[] {
+  const names = value.split(',');
+  if (value === 'none' && (before === undefined || before === 'none')) return 'none';
+  if (names.includes('none') || before === 'none') {
+    const why = '"none" is for no module at all: it cannot stand beside others';
+    throw new BerthError('BERTH_OPTION', { option, value, why });
+  }
+  for (const name of names) {
+    if (NAME.test(name)) continue;
+    throw new BerthError('BERTH_OPTION', { option, value, why: 'it takes names of modules, separated by commas' });
+  }
+  return [...new Set([...(before ?? []), ...names])];
+}
