@@ -6,8 +6,8 @@
 namespace berth::builder {
 
 /// A detached, read-only FUSE mount (Linux 4.18 in a user namespace), and the device on which its requests
-/// come. Both belong to the user namespace this process is in: only who is in there can look into the mount,
-/// so that nobody else, least of all root, ever waits for the process that serves it.
+/// come. Both belong to the user namespace this process is in, so that ids in the mount are that namespace's;
+/// and as the mount is in no other mount namespace, no process of the host ever waits for what serves it.
 int mount_fuse(Fd& device, Fd& image, Failure& failure);
 
 }  // namespace berth::builder

@@ -28,6 +28,7 @@ namespace berth::fuse_server {
 namespace {
 
 constexpr int kSocket = 3;
+constexpr unsigned kFirstUnused = 6;
 
 /// What the server gets: it reads one file and answers on one device. In bytes, but for descriptors.
 struct Limit {
@@ -98,6 +99,8 @@ int serve(const Order& order, Failure& failure) {
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return failure.set("signal", "SIGPIPE");
     if (setsid() < 0) return failure.set("setsid", "the server");
     close(kSocket);
+    // berthd may have inherited what is not closed on exec.
+    if (syscall(SYS_close_range, kFirstUnused, ~0U, 0) < 0) return failure.set("close_range", "the server");
     if (become_user(order, failure) < 0) return -1;
     // The file is opened anew, by what may open it: the user. libfuse (3.3 and later) takes a descriptor of
     // the device in the mount point's place.

@@ -53,12 +53,15 @@ export const keys = {
       description:
         'How long, in seconds, such a pull may take. The job waits, and says every few seconds how far it is.',
     }),
-    files: choice(['rebuild', 'refuse', 'mount-unsafely'], {
+    files: choice(['rebuild', 'fuse', 'refuse', 'mount-unsafely'], {
       default: 'rebuild',
       description:
         'What becomes of a file given as the image, as in `srun --image=./app.sqsh`. With `rebuild`, it is read with the ' +
         "user's rights and made into an image of the store, for that user alone and without a name, whatever `import` says; " +
-        'as long as the file stays as it is, later launches use that. `refuse` is an error. With `mount-unsafely`, the ' +
+        'as long as the file stays as it is, later launches use that. With `fuse`, a squashfs file is mounted at once, by ' +
+        'squashfuse (squashfuse_ll, of the package squashfuse) as the user: the only case in which a container has a process ' +
+        'of its own, one on each node, which ends with the container. Reading is 15 to 70 times slower; users must be allowed ' +
+        'to open /dev/fuse (mode 0666), and [container] userns be `on`. `refuse` is an error. With `mount-unsafely`, the ' +
         "kernel mounts the user's own squashfs file as it is: **every user can then feed made-up bytes to the kernel's " +
         'squashfs driver, and change them while they are mounted. A mistake in that driver gives such a user the whole ' +
         'node.** It is only for sites whose users could be root there anyway.',

@@ -16,4 +16,10 @@ export const rules: readonly Rule[] = [
     what: '[slurm] prepare is true without [slurm] spool_dir',
     why: "expected spool_dir to be the node's SlurmdSpoolDir: a prepared container must already hold it when the first step starts",
   },
+  {
+    at: '[store] files',
+    broken: ({ store, container }) => store.files === 'fuse' && container.userns === 'off',
+    what: '[store] files is "fuse" with [container] userns = "off"',
+    why: 'a FUSE mount of the user\'s belongs to a user namespace: without one, use "rebuild" or "refuse"',
+  },
 ];

@@ -21,6 +21,9 @@ export interface Namespaces {
   readonly user: number | undefined;
 }
 
+/** Has the FUSE mount of an image served by a process that gets a duplicate of the device, which stays the caller's. */
+export type Serve = (device: number) => Promise<void>;
+
 type Events = AsyncGenerator<v1.BuildEvent, undefined>;
 
 /** A builder that runs, or has ended and is not reaped yet. */
@@ -38,7 +41,7 @@ export class ContainerBuilder {
   #starting: Promise<Started> | undefined;
   #started: Started | undefined;
   #begun: Promise<void> | undefined;
-  #built: Promise<void> | undefined;
+  #answer: Promise<v1.BuildEvent> | undefined;
   #user: number | undefined;
   #finished = false;
   #ended = false;
@@ -71,13 +74,13 @@ export class ContainerBuilder {
   /**
    * Lets the process finish and calls `keep` with the namespaces while they are still alive.
    *
-   * @param image the detached image mount; stays the caller's
+   * @param image the detached image mount, which stays the caller's; or what serves the one that the builder makes
    * @param timeout in milliseconds, from now
    * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
    */
   async finish(
     specification: Specification,
-    image: number,
+    image: number | Serve,
     timeout: number,
     keep: (namespaces: Namespaces) => void,
   ): Promise<void> {
@@ -89,8 +92,12 @@ export class ContainerBuilder {
     }, timeout);
     try {
       await this.begin(specification);
-      if (specification.mapsImage && this.#user !== undefined) native.idmapMount(image, this.#user);
-      await this.#attach(image);
+      if (typeof image === 'number') {
+        if (specification.mapsImage && this.#user !== undefined) native.idmapMount(image, this.#user);
+        await this.#attach(image);
+      } else {
+        await this.#serve(image, specification);
+      }
       this.#hand(keep);
     } catch (error) {
       if (state.late) throw timedOut(timeout);
@@ -134,8 +141,9 @@ export class ContainerBuilder {
     if (specification.message.userNamespace) this.#user = mapIds(this.#running().process, specification);
     socket.write('.');
     // Waited for from now on: a failure must be read before the socket tells that its other end is gone.
-    this.#built = this.#next(v1.BuildEvent.Kind.KIND_BUILT, specification);
-    this.#built.catch(() => undefined);
+    const { KIND_FUSE, KIND_BUILT } = v1.BuildEvent.Kind;
+    this.#answer = this.#next(specification.message.fuse ? KIND_FUSE : KIND_BUILT, specification);
+    this.#answer.catch(() => undefined);
   }
 
   async #attach(image: number): Promise<void> {
@@ -148,7 +156,21 @@ export class ContainerBuilder {
         if (!isNativeError(error, 'EPIPE')) throw error;
       }
     }
-    await this.#built;
+    await this.#answer;
+  }
+
+  /** Files of this mount show their true owners by themselves: it belongs to the container's user namespace. */
+  async #serve(serve: Serve, specification: Specification): Promise<void> {
+    const made = await this.#answer;
+    if (!made) throw new Error('the builder was not begun');
+    const device = native.descriptorOf(this.#running().process.pidfd, made.descriptor);
+    try {
+      await serve(device);
+    } finally {
+      native.close(device);
+    }
+    this.#running().socket.write('.');
+    await this.#next(v1.BuildEvent.Kind.KIND_BUILT, specification);
   }
 
   #hand(keep: (namespaces: Namespaces) => void): void {
@@ -165,10 +187,11 @@ export class ContainerBuilder {
     return this.#started;
   }
 
-  async #next(kind: v1.BuildEvent.Kind, specification: Specification): Promise<void> {
+  async #next(kind: v1.BuildEvent.Kind, specification: Specification): Promise<v1.BuildEvent> {
     const { value } = await this.#running().events.next();
     if (!value) throw buildFailed('the builder ended before the container was ready');
     if (value.kind !== kind) throw buildError(value, specification);
+    return value;
   }
 }
 
@@ -201,6 +224,8 @@ function buildError(event: v1.BuildEvent, specification: Specification): BerthEr
       break;
     case v1.BuildStep.BUILD_STEP_CREDENTIALS:
       return identityFailed(specification, why);
+    case v1.BuildStep.BUILD_STEP_FUSE:
+      return new BerthError('BERTH_FUSE_UNAVAILABLE', { host: hostname(), why });
     case v1.BuildStep.BUILD_STEP_MOUNT_SOURCE:
       return new BerthError('BERTH_MOUNT_SOURCE', { path: event.object, why });
     case v1.BuildStep.BUILD_STEP_MOUNT_DESTINATION:

@@ -1,3 +1,4 @@
+import type { ImageServer, ServerRecord } from './image-server.js';
 import type { v1 } from '../protocol/index.js';
 
 /** What is written beside a container's pin, and read again by the next berthd. */
@@ -23,6 +24,8 @@ export interface ContainerRecord {
   readonly nodeName: string;
   /** Is the image only for some users, so that each launch has to look whether this one is still among them? */
   readonly restricted?: boolean;
+  /** What serves the image, where that is a FUSE mount. */
+  readonly server?: ServerRecord;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */
@@ -44,14 +47,23 @@ export function isRecord(value: unknown): value is ContainerRecord {
     numbers.every((number) => Number.isInteger(number)) &&
     Array.isArray(fields.gids) &&
     fields.gids.every((gid) => Number.isInteger(gid)) &&
-    typeof fields.userNamespace === 'boolean'
+    typeof fields.userNamespace === 'boolean' &&
+    (fields.server === undefined || isServer(fields.server))
   );
+}
+
+function isServer(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { pid, started } = value as Partial<Record<keyof ServerRecord, unknown>>;
+  return Number.isInteger(pid) && Number(pid) > 1 && Number.isInteger(started);
 }
 
 /** A container on this node: a pinned mount namespace, and what belongs to it in memory. */
 export interface Container extends ContainerRecord {
   /** [user namespace, mount namespace], or the latter alone. */
   readonly namespaces: readonly number[];
+  /** What serves its image; undefined where the kernel does, or when it had ended before berthd started. */
+  readonly imageServer: ImageServer | undefined;
   /** Inode of its mount namespace: whoever is inside has it in /proc/PID/ns/mnt. */
   readonly mntns: number;
   /** The framed answer to a launch, made once. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { native } from '../native/index.js';
 import { encodeReply, frame } from '../protocol/index.js';
 import type { Namespaces } from './builder.js';
+import { ImageServer } from './image-server.js';
 import { containerKey, isRecord, type Container, type ContainerRecord } from './container.js';
 
 /** Launches remembered for each container. */
@@ -62,8 +63,12 @@ export class Registry {
     return this.#keep(complete, namespaces);
   }
 
+  /** The container of that key, unless what serves its image has ended: that one is of no use, and let go of. */
   byKey(key: string): Container | undefined {
-    return this.#byKey.get(key);
+    const container = this.#byKey.get(key);
+    if (!container?.server || container.imageServer?.isRunning) return container;
+    this.end(container);
+    return undefined;
   }
 
   all(): Container[] {
@@ -77,12 +82,14 @@ export class Registry {
     if (this.#byKey.get(key) === container) this.#byKey.delete(key);
     this.#remove(container.id);
     for (const fd of container.namespaces) native.close(fd);
+    void container.imageServer?.end();
   }
 
   #keep(record: ContainerRecord, { mount, user }: Namespaces): Container {
     const { id, userNamespace, originMntns, image, digest } = record;
     const container: Container = {
       ...record,
+      imageServer: record.server && ImageServer.adopt(record.server),
       namespaces: user === undefined ? [mount] : [user, mount],
       mntns: native.namespaceId(mount),
       reply: frame(encodeReply({ launch: { containerId: id, userNamespace, originMntns, image, digest } })),

@@ -15,6 +15,7 @@ import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
+import { ServedFile } from './served-file.js';
 import { Timeline } from './timeline.js';
 
 /** Containers that one job may have on a node: pins take kernel memory that all users share. */
@@ -67,8 +68,8 @@ interface LaunchUnderWay {
 interface Prepared {
   readonly record: ImageRecord;
   readonly specification: Specification;
-  /** The detached mount; whoever has this closes it. */
-  readonly image: number;
+  /** The detached mount, or what has one served; whoever has this lets go of it. */
+  readonly image: number | ServedFile;
 }
 
 /** A build under way. Ending its job has it thrown away when it is ready. */
@@ -252,11 +253,11 @@ export class Launcher {
     const timeout = this.config.container.buildTimeout * 1000;
     const builder = new ContainerBuilder(request.caller.pidfd);
     try {
-      const prepared = await inTime(this.#prepare(request, builder), timeout, ({ image }) => native.close(image));
+      const prepared = await inTime(this.#prepare(request, builder), timeout, ({ image }) => letGo(image));
       try {
         return await request.timeline.measure('build', () => this.#finish(request, prepared, builder));
       } finally {
-        native.close(prepared.image);
+        letGo(prepared.image);
       }
     } finally {
       builder.end();
@@ -273,7 +274,7 @@ export class Launcher {
     try {
       return { record, image, specification: await beginning };
     } catch (error) {
-      native.close(image);
+      letGo(image);
       throw error;
     }
   }
@@ -284,6 +285,7 @@ export class Launcher {
     const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
     timeline.measure('spawn', () => builder.start()).catch(() => undefined);
     const specification = await specifying;
+    specification.message.fuse = this.#isServed(order);
     // Its failure is told when the builder is to finish.
     timeline.measure('namespaces', () => builder.begin(specification)).catch(() => undefined);
     return specification;
@@ -293,6 +295,8 @@ export class Launcher {
     const { file } = order;
     if (file?.descriptor !== undefined) {
       const record = recordOfFile(order, file.path);
+      if (this.#isServed(order))
+        return { record, image: new ServedFile({ ...order, path: file.path }, file.descriptor) };
       try {
         return { record, image: await this.#mountFile(file.descriptor, record, timeline) };
       } catch (error) {
@@ -303,6 +307,10 @@ export class Launcher {
     }
     const record = await timeline.measure('policy', () => this.#resolve(order));
     return { record, image: await this.#mount(record, timeline) };
+  }
+
+  #isServed({ file }: LaunchOrder): boolean {
+    return file?.descriptor !== undefined && this.config.store.files === 'fuse';
   }
 
   async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
@@ -336,8 +344,10 @@ export class Launcher {
   ): Promise<Container> {
     const { record, specification, image } = prepared;
     const timeout = this.config.container.buildTimeout * 1000;
+    const served = image instanceof ServedFile ? image : undefined;
+    const source = image instanceof ServedFile ? image.serve : image;
     let container: Container | undefined;
-    await builder.finish(specification, image, timeout, (namespaces) => {
+    const building = builder.finish(specification, source, timeout, (namespaces) => {
       const start = timeline.now();
       try {
         container = this.registry.add(
@@ -356,6 +366,7 @@ export class Launcher {
             originMntns,
             nodeName: order.nodeName,
             ...(isRestricted(record, order.uid) ? { restricted: true } : {}),
+            ...(served ? { server: served.keep() } : {}),
           },
           namespaces,
         );
@@ -366,6 +377,11 @@ export class Launcher {
       }
       timeline.record('pin', start);
     });
+    try {
+      await building;
+    } catch (error) {
+      throw (await served?.explain(error)) ?? error;
+    }
     if (!container) throw new Error('the build ended without a container');
     return container;
   }
@@ -390,6 +406,11 @@ async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) =
   } finally {
     clearTimeout(timer);
   }
+}
+
+function letGo(image: number | ServedFile): void {
+  if (typeof image === 'number') native.close(image);
+  else image.release();
 }
 
 /** Could somebody take the right to this image away from this user? Not from its owner, nor where it is everyone's. */

@@ -93,7 +93,7 @@ export class PathImages {
     const path = order.image;
     const { files } = this.config.store;
     if (files === 'refuse') throw new BerthError('BERTH_FILE_REFUSED', { path, host: nodeOf(order) });
-    if (files === 'mount-unsafely') {
+    if (files === 'mount-unsafely' || files === 'fuse') {
       const { identity, descriptor } = await this.#open(order, path, caller);
       return { image: `file ${identity}`, path, descriptor };
     }

@@ -35,7 +35,8 @@ export const installationChecks: readonly Check[] = [
   {
     id: 'versions',
     family: 'installation',
-    reads: 'the version notes in berth.node, berth-builder, berth-opener, berth-probe, berth and the plugin',
+    reads:
+      'the version notes in berth.node, berth-builder, berth-opener, berth-fuse-server, berth-probe, berth and the plugin',
     rule: 'all have the version of the running berthd',
     matters: 'a half-finished upgrade fails launches with BERTH_PROTOCOL_VERSION, or in ways nobody has tested',
     hint: 'install the same version of all packages of Berth, then restart berthd',
@@ -114,9 +115,15 @@ async function checkConfiguration({ config, configFile }: Context): Promise<Verd
 /** What is installed of Berth besides berthd.js, where it may lie as seen from the builder. */
 function ownFiles(): string[] {
   const beside = dirname(builderExecutable);
-  const files = ['berth-builder', 'berth-opener', 'berth-probe', 'berth', 'berth.node', '../lib/berth.node'].map(
-    (name) => join(beside, name),
-  );
+  const files = [
+    'berth-builder',
+    'berth-opener',
+    'berth-fuse-server',
+    'berth-probe',
+    'berth',
+    'berth.node',
+    '../lib/berth.node',
+  ].map((name) => join(beside, name));
   return [...files, '/usr/bin/berth'].filter((path) => exists(path));
 }
 
