@@ -4,7 +4,7 @@
 #   sanitize.sh [build|wire|spec|builder|archives|converter]...     everything without an argument
 #
 #   build     only build
-#   wire      native/client/wire.c against malformed, cut, oversized and random replies
+#   wire      native/client/wire.c against malformed, cut, oversized and random replies; environment.c
 #   spec      the builder's decoding of random and damaged specifications
 #   builder   the builder's own tests (root)
 #   archives  the converter, on damaged archives and layer files
@@ -26,9 +26,11 @@ build() {
         cmake -S . -B "$out/cmake" -G Ninja -DBERTH_SANITIZE=ON -DBERTH_OUTPUT="$out" -DCMAKE_EXE_LINKER_FLAGS="$out/options.o"
         cmake --build "$out/cmake" --target berth-builder berth-converter client
     } >"$out/build.log" 2>&1 || { cat "$out/build.log" >&2; exit 1; }
-    # shellcheck disable=SC2086
-    cc -std=gnu11 $flags test/native/wire-test.c "$out/cmake/libclient.a" "$out/cmake/libprotocol.a" -lprotobuf-nanopb \
-        -o "$out/bin/wire-test"
+    for test in wire-test environment-test; do
+        # shellcheck disable=SC2086
+        cc -std=gnu11 $flags "test/native/$test.c" "$out/cmake/libclient.a" "$out/cmake/libprotocol.a" -lprotobuf-nanopb \
+            -o "$out/bin/$test"
+    done
     # shellcheck disable=SC2086
     c++ -std=c++17 $flags test/native/spec-fuzz.cc native/builder/spec.cc "$out/cmake/libprotocol.a" -lprotobuf-nanopb \
         -o "$out/bin/spec-fuzz"
@@ -37,7 +39,7 @@ build() {
         $(pkg-config --libs libsquashfs1 libarchive libcrypto zlib) -o "$out/bin/converter-fuzz"
 }
 
-wire() { "$out/bin/wire-test" "$seed" "$rounds" </dev/null; }
+wire() { "$out/bin/environment-test" && "$out/bin/wire-test" "$seed" "$rounds" </dev/null; }
 
 spec() { "$out/bin/spec-fuzz" "$seed" "$rounds"; }
 

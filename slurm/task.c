@@ -129,7 +129,8 @@ static int ask(spank_t spank, struct berth_failure* failure) {
         if (!gone || timed_out || berth_now_ms() >= patience_ends) return -1;
     }
     if (reply.which_body != berth_v1_Reply_launch_tag ||
-        task.namespaces.count != (reply.body.launch.user_namespace ? 2 : 1))
+        task.namespaces.count !=
+            berth_descriptors_of(reply.body.launch.user_namespace, &reply.body.launch.interior))
         return BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"),
                           ());
     task.reply = reply.body.launch;
@@ -140,9 +141,9 @@ static int enter(void) {
     const int64_t start = berth_now_us();
     struct berth_failure failure;
     if (getcwd(task.cwd, sizeof task.cwd) == NULL) task.cwd[0] = '\0';
-    if (berth_enter(&task.namespaces, &failure) < 0) return fail(&failure, false);
+    if (berth_enter(&task.namespaces, &task.reply.interior, &failure) < 0) return fail(&failure, false);
     berth_close_descriptors(&task.namespaces);
-    if (berth_drop_bounding_set(&failure) < 0) return fail(&failure, false);
+    if (berth_drop_bounding_set(&task.reply.interior, &failure) < 0) return fail(&failure, false);
     task.entered = true;
     task.join_us = (uint32_t)(berth_now_us() - start);
     return 0;
@@ -211,7 +212,7 @@ int task_init(spank_t spank) {
     const int64_t start = berth_now_us();
     if (!task.failed && !task.entered) enter();
     struct berth_failure failure;
-    if (!task.failed && berth_drop_privileges(&failure) < 0) fail(&failure, false);
+    if (!task.failed && berth_drop_privileges(&task.reply.interior, &failure) < 0) fail(&failure, false);
     if (task.failed) give_up(spank);
     if (task.reply.user_namespace && !berth_change_directory(task.cwd) && local_rank(spank) == 0)
         slurm_error("berth: the container has no directory %s, or you may not enter it: starting in /",

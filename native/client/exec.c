@@ -150,30 +150,58 @@ static int become_owner(const berth_v1_ExecReply* container, struct berth_failur
     return 0;
 }
 
+static int join_failed(const char* call) {
+    struct berth_failure failure;
+    BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()), (BERTH_TEXT("%s: %s", call, strerror(errno))),
+               ());
+    return print_failure(&failure, STATUS_BERTH_FAILED);
+}
+
+/* Where the command starts: where the user says, where the container's programs do, or where this one is.
+ * `here` may be NULL. 0, or the exit status after telling the user. */
+static int choose_directory(const struct options* options, const berth_v1_Interior* interior,
+                            const char* here) {
+    const bool said = options->workdir != NULL;
+    const bool configured = interior->workdir[0] != '\0';
+    const char* directory = said ? options->workdir : configured ? interior->workdir : here;
+    if (berth_change_directory(directory)) return 0;
+    if (said || (configured && interior->workdir_needed)) {
+        struct berth_failure failure;
+        BERTH_FAIL(&failure, BERTH_WORKDIR, (directory), (BERTH_TEXT("chdir: %s", strerror(errno))), ());
+        return print_failure(&failure, STATUS_BERTH_FAILED);
+    }
+    berth_change_directory(interior->fallback_workdir);
+    return 0;
+}
+
+static int change_environment(const struct options* options, const berth_v1_ExecReply* container,
+                              struct berth_failure* failure) {
+    const struct berth_environment environment = berth_received_environment();
+    if (berth_apply_environment(&environment, &berth_own_variables, failure) < 0) return -1;
+    for (int i = 0; i < options->environment_count; i++) putenv(options->environment[i]);
+    setenv("BERTH_CONTAINER", container->container_id, 1);
+    setenv("BERTH_IMAGE", container->image, 1);
+    return 0;
+}
+
 static int run_inside(const struct options* options, const berth_v1_ExecReply* container,
                       const struct berth_descriptors* namespaces) {
     struct berth_failure failure;
     char cwd[PATH_MAX];
+    const berth_v1_Interior* interior = &container->interior;
     const bool from_root = geteuid() == 0 && container->uid != 0;
-    const char* directory = options->workdir != NULL ? options->workdir : getcwd(cwd, sizeof cwd);
-    if (become_owner(container, &failure) < 0 || berth_enter(namespaces, &failure) < 0 ||
-        berth_drop_bounding_set(&failure) < 0)
+    const char* here = getcwd(cwd, sizeof cwd);
+    if (become_owner(container, &failure) < 0 || berth_enter(namespaces, interior, &failure) < 0 ||
+        berth_drop_bounding_set(interior, &failure) < 0)
         return print_failure(&failure, STATUS_BERTH_FAILED);
-    if (!container->user_namespace && setresuid(container->uid, container->uid, container->uid) < 0) {
-        BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()),
-                   (BERTH_TEXT("setresuid: %s", strerror(errno))), ());
+    if (!container->user_namespace && setresuid(container->uid, container->uid, container->uid) < 0)
+        return join_failed("setresuid");
+    if (berth_drop_privileges(interior, &failure) < 0 || (from_root && berth_guard_terminal(&failure) < 0))
         return print_failure(&failure, STATUS_BERTH_FAILED);
-    }
-    if (berth_drop_privileges(&failure) < 0 || (from_root && berth_guard_terminal(&failure) < 0))
+    const int status = choose_directory(options, interior, here);
+    if (status != 0) return status;
+    if (change_environment(options, container, &failure) < 0)
         return print_failure(&failure, STATUS_BERTH_FAILED);
-    if (!berth_change_directory(directory) && options->workdir != NULL) {
-        BERTH_FAIL(&failure, BERTH_WORKDIR, (options->workdir), (BERTH_TEXT("chdir: %s", strerror(errno))),
-                   ());
-        return print_failure(&failure, STATUS_BERTH_FAILED);
-    }
-    for (int i = 0; i < options->environment_count; i++) putenv(options->environment[i]);
-    setenv("BERTH_CONTAINER", container->container_id, 1);
-    setenv("BERTH_IMAGE", container->image, 1);
     execvp(options->command[0], options->command);
     if (errno == ENOENT || errno == ENOTDIR) {
         BERTH_FAIL(&failure, BERTH_COMMAND_NOT_FOUND, (options->command[0]),
@@ -212,7 +240,7 @@ int berth_exec(int argc, char** argv) {
     if (reply.which_body == berth_v1_Reply_exec_tag && namespaces.count == 0)
         return exec_by_slurm(&options, container);
     if (reply.which_body != berth_v1_Reply_exec_tag ||
-        namespaces.count != (container->user_namespace ? 2 : 1)) {
+        namespaces.count != berth_descriptors_of(container->user_namespace, &container->interior)) {
         BERTH_FAIL(&failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"), ());
         return print_failure(&failure, STATUS_BERTH_FAILED);
     }

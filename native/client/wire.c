@@ -17,7 +17,6 @@ enum {
     HEADER = 4,
     /* src/protocol/frames.ts REQUEST_LIMIT */
     MOST_REQUEST = 64 * 1024,
-    MOST_REPLY = 16 * 1024,
     RETRY_MS = 50,
 };
 
@@ -99,6 +98,30 @@ static bool encode_groups(pb_ostream_t* stream, const pb_field_t* field, void* c
 void berth_request_groups(berth_v1_LaunchRequest* launch, const struct berth_groups* groups) {
     launch->gids.funcs.encode = encode_groups;
     launch->gids.arg = (void*)groups;
+}
+
+static bool encode_text(pb_ostream_t* stream, const pb_field_t* field, void* const* argument) {
+    const char* text = *argument;
+    return text[0] == '\0' || (pb_encode_tag_for_field(stream, field) &&
+                               pb_encode_string(stream, (const pb_byte_t*)text, strlen(text)));
+}
+
+static bool encode_options(pb_ostream_t* stream, const pb_field_t* field, void* const* argument) {
+    const struct berth_options* options = *argument;
+    for (size_t i = 0; i < options->count; i++) {
+        berth_v1_Option option = berth_v1_Option_init_zero;
+        option.name = (pb_callback_t){.funcs.encode = encode_text, .arg = (void*)options->list[i].name};
+        option.value = (pb_callback_t){.funcs.encode = encode_text, .arg = (void*)options->list[i].value};
+        if (!pb_encode_tag_for_field(stream, field) ||
+            !pb_encode_submessage(stream, berth_v1_Option_fields, &option))
+            return false;
+    }
+    return true;
+}
+
+void berth_request_options(pb_callback_t* field, const struct berth_options* options) {
+    field->funcs.encode = encode_options;
+    field->arg = (void*)options;
 }
 
 /* The frame of a request, in a buffer that the next call uses again. The length, or -1 with a failure. */
@@ -193,9 +216,21 @@ static int keep_error(const berth_v1_Error* error, struct berth_failure* failure
     return -1;
 }
 
+/* What has a container's Interior gets somewhere to put its environment. nanopb empties a body when it
+ * finds out which one it is, and calls this after that. */
+static bool prepare_body(pb_istream_t* stream, const pb_field_t* field, void** argument) {
+    (void)stream;
+    (void)argument;
+    if (field->tag == berth_v1_Reply_launch_tag)
+        berth_expect_environment(&((berth_v1_LaunchReply*)field->pData)->interior.environment);
+    if (field->tag == berth_v1_Reply_exec_tag)
+        berth_expect_environment(&((berth_v1_ExecReply*)field->pData)->interior.environment);
+    return true;
+}
+
 int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_descriptors* descriptors,
                   bool* timed_out, struct berth_failure* failure) {
-    static uint8_t bytes[MOST_REPLY];
+    static uint8_t bytes[BERTH_MOST_REPLY];
     if (timed_out != NULL) *timed_out = false;
     const int64_t deadline = berth_now_ms() + timeout_ms;
     uint32_t length = 0;
@@ -206,7 +241,9 @@ int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_de
         return lost_step("berthd announced a longer reply than this client takes", failure);
     if (receive_whole(fd, bytes, length, deadline, NULL, descriptors, failure) < 0) return -1;
 
+    berth_forget_environment();
     *reply = (berth_v1_Reply)berth_v1_Reply_init_zero;
+    reply->cb_body.funcs.decode = prepare_body;
     pb_istream_t stream = pb_istream_from_buffer(bytes, length);
     const bool decoded = pb_decode(&stream, berth_v1_Reply_fields, reply);
     if (decoded && reply->has_error) return keep_error(&reply->error, failure);

@@ -4,12 +4,18 @@
 #include <sys/types.h>
 
 #include "berth.pb.h"
+#include "environment.h"
 #include "failure.h"
 
 #define BERTH_SOCKET "/run/berth/berthd.sock"
 
-/* A launch is answered with at most two descriptors: user and mount namespace. */
-#define BERTH_MOST_DESCRIPTORS 2
+/* A launch is answered with at most these descriptors: user and mount namespace, and those of network, IPC
+ * and host name where the container has its own; one is to spare. */
+#define BERTH_MOST_DESCRIPTORS 6
+
+/* Longest reply, in bytes: a LaunchReply has the container's environment. The memory is static, and taken
+ * only as far as it is used. */
+#define BERTH_MOST_REPLY (256 * 1024)
 
 struct berth_descriptors {
     int fd[BERTH_MOST_DESCRIPTORS];
@@ -42,6 +48,20 @@ int berth_connect(const char* path, int patience_ms, struct berth_failure* failu
 /* Makes LaunchRequest.gids be encoded from `groups`, which must outlive the request. */
 void berth_request_groups(berth_v1_LaunchRequest* launch, const struct berth_groups* groups);
 
+/* Options of a container, to be sent with a request: each as the user wrote it. */
+struct berth_option {
+    const char* name;  /* as on srun's command line, without the dashes */
+    const char* value; /* "" for an option without a value */
+};
+struct berth_options {
+    const struct berth_option* list;
+    size_t count;
+};
+
+/* Makes `field`, which is LaunchRequest.options, ResolveRequest.options or RunRequest.options, be encoded
+ * from `options`, which must outlive the request. */
+void berth_request_options(pb_callback_t* field, const struct berth_options* options);
+
 /* Sends one request; fills in protocol and version. 0, or -1 with a failure. */
 int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure);
 
@@ -50,6 +70,7 @@ int berth_send(int fd, berth_v1_Request* request, struct berth_failure* failure)
 void berth_send_unless_full(int fd, berth_v1_Request* request);
 
 /* Waits at most `timeout_ms` for one reply. 0, or -1 with a failure, which may be the one that berthd sent.
+ * The environment of its Interior is what berth_received_environment gives until the next call.
  * `*timed_out`, where not NULL, tells that nothing had arrived yet: then the call may be made again. */
 int berth_receive(int fd, int timeout_ms, berth_v1_Reply* reply, struct berth_descriptors* descriptors,
                   bool* timed_out, struct berth_failure* failure);

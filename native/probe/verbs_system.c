@@ -148,14 +148,16 @@ int probe_enter(probe_words arguments) {
     const bool user_namespace = owners.st_ino != ours.st_ino;
     const struct berth_descriptors both = {.fd = {owner, PROBE_NAMESPACE}, .count = 2};
     const struct berth_descriptors one = {.fd = {PROBE_NAMESPACE}, .count = 1};
+    const berth_v1_Interior plain = berth_v1_Interior_init_zero;
     struct berth_failure failure;
     if (user_namespace && become(uid, gid) < 0) return probe_failed("setresuid", arguments[0]);
-    if (berth_enter(user_namespace ? &both : &one, &failure) < 0 || berth_drop_bounding_set(&failure) < 0) {
+    if (berth_enter(user_namespace ? &both : &one, &plain, &failure) < 0 ||
+        berth_drop_bounding_set(&plain, &failure) < 0) {
         printf("%s\n", failure.why);
         return 3;
     }
     if (!user_namespace && become(uid, gid) < 0) return probe_failed("setresuid", arguments[0]);
-    if (berth_drop_privileges(&failure) < 0) {
+    if (berth_drop_privileges(&plain, &failure) < 0) {
         printf("%s\n", failure.why);
         return 3;
     }

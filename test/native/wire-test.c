@@ -75,6 +75,28 @@ static struct bytes encoded(const berth_v1_Reply* reply) {
     return framed(payload, stream.bytes_written);
 }
 
+static bool encode_variable(pb_ostream_t* stream, const pb_field_t* field, void* const* argument) {
+    const char* text = *argument;
+    return pb_encode_tag_for_field(stream, field) &&
+           pb_encode_string(stream, (const pb_byte_t*)text, strlen(text));
+}
+
+/* Three changes of PATH. */
+static bool encode_environment(pb_ostream_t* stream, const pb_field_t* field, void* const* argument) {
+    (void)argument;
+    for (int i = 0; i < 3; i++) {
+        berth_v1_EnvironmentChange change = berth_v1_EnvironmentChange_init_zero;
+        change.kind = berth_v1_EnvironmentChange_Kind_KIND_PREPEND;
+        change.name = (pb_callback_t){.funcs.encode = encode_variable, .arg = (void*)"PATH"};
+        change.value = (pb_callback_t){.funcs.encode = encode_variable, .arg = (void*)"/opt/bin"};
+        snprintf(change.separator, sizeof change.separator, ":");
+        if (!pb_encode_tag_for_field(stream, field) ||
+            !pb_encode_submessage(stream, berth_v1_EnvironmentChange_fields, &change))
+            return false;
+    }
+    return true;
+}
+
 static struct bytes launch_reply(void) {
     berth_v1_Reply reply = berth_v1_Reply_init_zero;
     reply.protocol = berth_v1_Protocol_PROTOCOL_CURRENT;
@@ -84,6 +106,9 @@ static struct bytes launch_reply(void) {
     snprintf(reply.body.launch.image, sizeof reply.body.launch.image, "app:latest");
     reply.body.launch.user_namespace = true;
     reply.body.launch.origin_mntns = 4026531840U;
+    reply.body.launch.has_interior = true;
+    snprintf(reply.body.launch.interior.workdir, sizeof reply.body.launch.interior.workdir, "/work");
+    reply.body.launch.interior.environment.funcs.encode = encode_environment;
     return encoded(&reply);
 }
 
@@ -188,6 +213,8 @@ static void check_good_replies(void) {
     CHECK(got.reply.which_body == berth_v1_Reply_launch_tag);
     CHECK(strcmp(got.reply.body.launch.container_id, "0123456789ab") == 0);
     CHECK(got.reply.body.launch.origin_mntns == 4026531840U);
+    CHECK(strcmp(got.reply.body.launch.interior.workdir, "/work") == 0);
+    CHECK(berth_received_environment().count == 3);
     got = receive(&reply, 0);
     CHECK(got.result == 0 && got.descriptors == 0);
     what = "a good reply, byte by byte";
@@ -252,7 +279,7 @@ static void check_cut_replies(void) {
 
 static void check_oversized_replies(void) {
     const char* what = "a reply that announces too much";
-    static const uint32_t lengths[] = {16 * 1024 + 1, 0x7fffffff, 0x80000000, 0xffffffff};
+    static const uint32_t lengths[] = {BERTH_MOST_REPLY + 1, 0x7fffffff, 0x80000000, 0xffffffff};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         struct bytes frame = launch_reply();
         set_header(&frame, lengths[i]);
@@ -298,6 +325,17 @@ static void check_timeouts(void) {
     }
 }
 
+/* Every text is one, and every variable has a name. */
+static bool environment_is_whole(void) {
+    const struct berth_environment environment = berth_received_environment();
+    for (size_t i = 0; i < environment.count; i++) {
+        const struct berth_change* change = &environment.changes[i];
+        if (strlen(change->name) == 0 || strlen(change->value) > BERTH_MOST_REPLY) return false;
+        if (memchr(change->separator, '\0', sizeof change->separator) == NULL) return false;
+    }
+    return true;
+}
+
 static void check_random_replies(unsigned seed, unsigned long rounds) {
     const char* what = "a random reply";
     srandom(seed);
@@ -316,6 +354,7 @@ static void check_random_replies(unsigned seed, unsigned long rounds) {
         understood += got.result == 0;
         CHECK(got.result == 0 || memchr(got.failure.why, '\0', sizeof got.failure.why) != NULL);
         CHECK(got.descriptors <= BERTH_MOST_DESCRIPTORS);
+        CHECK(environment_is_whole());
     }
     what = "random replies";
     CHECK(understood > rounds / 100 && understood < rounds);

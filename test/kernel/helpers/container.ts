@@ -75,7 +75,7 @@ export async function enterContainer(
     `exec "$@" ${redirections}`,
     'sh',
     program('enter'),
-    ...[uid, gid, groups, namespaces.length].map(String),
+    ...[uid, gid, groups, namespaces.length, 0, 'plain'].map(String),
     command,
     ...args,
   ]);
