@@ -146,14 +146,29 @@ int Skeleton::read_image_file(const std::string& resolved, std::string& content,
     return 0;
 }
 
+int Skeleton::resolve_file(const File& file, std::string& resolved, Failure& failure) {
+    if (!file.replace && file.target.empty()) return resolve(file.path, resolved, failure);
+    // The image's own link of that name is not followed: this takes its place.
+    const size_t slash = file.path.rfind('/');
+    if (slash == std::string::npos) return failure.set("openat2", file.path.c_str(), EINVAL);
+    if (resolve(parent_of(file.path), resolved, failure) < 0) return -1;
+    if (resolved == "/") resolved.clear();
+    resolved.append(file.path, slash);
+    return 0;
+}
+
 int Skeleton::write_file(const File& file, Failure& failure) {
     std::string resolved;
-    if (resolve(file.path, resolved, failure) < 0) return -1;
+    if (resolve_file(file, resolved, failure) < 0) return -1;
     if (make_directories(parent_of(resolved), failure) < 0) return -1;
+    if (!file.target.empty()) {
+        if (symlinkat(file.target.c_str(), layer_, relative(resolved)) == 0) return 0;
+        return failure.set("symlink", file.path.c_str());
+    }
     std::string image_content;
     if (file.append_image && read_image_file(resolved, image_content, failure) < 0) return -1;
     const Fd out(
-        openat(layer_, relative(resolved), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+        openat(layer_, relative(resolved), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file.mode));
     if (!out) return failure.set("open", file.path.c_str());
     if (write_all(out.get(), file.content, file.path, failure) < 0) return -1;
     return write_all(out.get(), image_content, file.path, failure);

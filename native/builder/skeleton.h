@@ -28,6 +28,7 @@ class Skeleton {
     int copy_top(Failure& failure);
 
   private:
+    int resolve_file(const File& file, std::string& resolved, Failure& failure);
     int make_directories(const std::string& resolved, Failure& failure);
     int copy_attributes(const char* relative, int target, Failure& failure);
     int read_image_file(const std::string& resolved, std::string& content, Failure& failure);

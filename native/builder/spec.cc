@@ -55,12 +55,16 @@ bool decode_content(pb_istream_t* stream, const pb_field_t* /*field*/, void** ar
 
 bool decode_file(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
     File file;
-    berth_v1_BuildFile message = berth_v1_BuildFile_init_zero;
+    static berth_v1_BuildFile message;
+    message = berth_v1_BuildFile_init_zero;
     message.content.funcs.decode = decode_content;
     message.content.arg = &file.content;
     if (!pb_decode(stream, berth_v1_BuildFile_fields, &message)) return false;
     file.path = message.path;
     file.append_image = message.append_image;
+    file.replace = message.replace;
+    file.target = message.target;
+    if (message.mode != 0) file.mode = message.mode & 07777;
     static_cast<Spec*>(*argument)->files.push_back(std::move(file));
     return true;
 }

@@ -23,6 +23,9 @@ struct File {
     std::string path;
     std::string content;
     bool append_image = false;
+    bool replace = false;
+    std::string target;
+    mode_t mode = 0644;
 };
 
 /// What berthd wants built: proto/berth.proto BuildSpec.
