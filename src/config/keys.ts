@@ -1,5 +1,8 @@
 import { absolutePath, choice, flag, integer, list, mounts, type Kind } from './kinds.js';
 
+/** An absolute path without a slash at its end, save the root directory itself. */
+const ABSOLUTE = /^\/(?:[^\0]*[^/\0])?$/;
+
 /**
  * Every key of berth.toml. The reader, the type {@link Config}, `berth config show` and docs/configuration.md all
  * follow from these rows: a new key is one more row.
@@ -127,6 +130,47 @@ export const keys = {
         'in the image. `/`, `/dev` and everything under `/proc` and `/sys` cannot be destinations: the container sets ' +
         'these up itself.',
     }),
+    environment: list({
+      of: 'strings "NAME=VALUE"',
+      each: /^[A-Za-z_][A-Za-z0-9_]*=[^\0]*$/,
+      default: [],
+      description:
+        "Variables that the site sets in every container, over the image's and before those of modules and users, e.g. " +
+        '`["SCRATCH=/scratch/%u"]`. In values, and in the paths of `mounts`, `%u` is the user\'s name, `%U` their uid, `%h` ' +
+        'their home directory, and `%%` a percent sign.',
+    }),
+    entrypoint: flag({
+      default: false,
+      description:
+        "Whether programs are started by the image's entrypoint where nobody says otherwise (`--container-entrypoint`, " +
+        '`--no-container-entrypoint`).',
+    }),
+    passwd: absolutePath({
+      default: '',
+      orEmpty: true,
+      description:
+        "A file with lines of passwd(5) that every container's `/etc/passwd` gets, after the user's own and before the " +
+        "image's. Nobody else of the site is in there.",
+    }),
+    group: absolutePath({
+      default: '',
+      orEmpty: true,
+      description: "The same for `/etc/group`, after the user's groups.",
+    }),
+    writable_size: integer({
+      minimum: 1,
+      maximum: 16_777_216,
+      default: 1024,
+      description:
+        'How much, in MiB, may be written in a container that is asked to be writable without a size ' +
+        "(`--container-writable`). It is kept in memory, and counts as the job's.",
+    }),
+    writable_limit: integer({
+      minimum: 1,
+      maximum: 16_777_216,
+      default: 65_536,
+      description: 'The largest size, in MiB, that users may give to `--container-writable`.',
+    }),
     build_timeout: integer({
       minimum: 1,
       maximum: 3600,
@@ -134,6 +178,49 @@ export const keys = {
       description:
         'How long, in seconds, a launch waits for its container before it fails with BERTH_BUILD_TIMEOUT. A container ' +
         'takes milliseconds to build: this bounds the wait for a file system that hangs.',
+    }),
+  },
+  volumes: {
+    allowed_sources: list({
+      of: 'absolute paths',
+      each: ABSOLUTE,
+      default: [],
+      description:
+        'Where the sources of users\' volumes may lie, e.g. `["/home", "/scratch"]`; empty for anywhere that the user can ' +
+        'reach. What counts is where a source really is, once its symbolic links are followed. It does not concern what the ' +
+        'site and its modules mount.',
+    }),
+    denied_sources: list({
+      of: 'absolute paths',
+      each: ABSOLUTE,
+      default: [],
+      description: "Where the sources of users' volumes may not lie, whatever `allowed_sources` says.",
+    }),
+    denied_destinations: list({
+      of: 'absolute paths',
+      each: ABSOLUTE,
+      default: [],
+      description:
+        'Where nothing of a user\'s may be mounted in a container, e.g. `["/opt/site"]`, once the image\'s symbolic links are ' +
+        'followed. `/`, `/proc`, `/sys`, `/dev` and the files that Berth writes never can be.',
+    }),
+    tmpfs_size: integer({
+      minimum: 1,
+      maximum: 16_777_216,
+      default: 1024,
+      description: "The size, in MiB, of a user's tmpfs volume without one (`tmpfs:DESTINATION`).",
+    }),
+    tmpfs_limit: integer({
+      minimum: 1,
+      maximum: 16_777_216,
+      default: 65_536,
+      description: 'The largest size, in MiB, that a tmpfs volume may have.',
+    }),
+    cache_limit: integer({
+      minimum: 1,
+      maximum: 1_073_741_824,
+      default: 102_400,
+      description: 'The largest size, in MiB, that a per-node cache may have (`perNodeCache=size=SIZE`).',
     }),
   },
   slurm: {

@@ -1,4 +1,6 @@
 import type { ImageServer, ServerRecord } from './image-server.js';
+import type { Interior } from './interior.js';
+import { NAMED } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 
 /** What is written beside a container's pin, and read again by the next berthd. */
@@ -26,6 +28,10 @@ export interface ContainerRecord {
   readonly restricted?: boolean;
   /** What serves the image, where that is a FUSE mount. */
   readonly server?: ServerRecord;
+  /** What it was asked to be like: `optionsKey` of src/options. */
+  readonly optionsKey?: string;
+  /** Absent where an earlier version of berthd built it. */
+  readonly interior?: Interior;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */
@@ -48,7 +54,9 @@ export function isRecord(value: unknown): value is ContainerRecord {
     Array.isArray(fields.gids) &&
     fields.gids.every((gid) => Number.isInteger(gid)) &&
     typeof fields.userNamespace === 'boolean' &&
-    (fields.server === undefined || isServer(fields.server))
+    (fields.server === undefined || isServer(fields.server)) &&
+    (fields.optionsKey === undefined || typeof fields.optionsKey === 'string') &&
+    (fields.interior === undefined || (typeof fields.interior === 'object' && fields.interior !== null))
   );
 }
 
@@ -66,16 +74,21 @@ export interface Container extends ContainerRecord {
   readonly imageServer: ImageServer | undefined;
   /** Inode of its mount namespace: whoever is inside has it in /proc/PID/ns/mnt. */
   readonly mntns: number;
-  /** The framed answer to a launch, made once. */
-  readonly reply: Buffer;
+  /** Framed answers to launches, by what the programs want their own way. */
+  readonly replies: Map<string, Buffer>;
   /** The last launches into it, newest last. */
   readonly launches: v1.Launch.$Properties[];
 }
 
-/** Which launches share a container: same job, same user with the same groups, same image, same view of the host. */
+/**
+ * Which launches share a container: same job, same user with the same groups, same view of the host, and the same image
+ * and options or the same name.
+ */
 export function containerKey(
-  record: Pick<ContainerRecord, 'jobId' | 'uid' | 'gid' | 'gids' | 'originMntns' | 'requestedImage'>,
+  record: Pick<ContainerRecord, 'jobId' | 'uid' | 'gid' | 'gids' | 'originMntns' | 'requestedImage' | 'optionsKey'>,
 ): string {
-  const { jobId, uid, gid, gids, originMntns, requestedImage } = record;
-  return [jobId, uid, gid, [...gids].sort((a, b) => a - b).join(','), originMntns, requestedImage].join(' ');
+  const { jobId, uid, gid, gids, originMntns, requestedImage, optionsKey = '' } = record;
+  const groups = [...gids].sort((a, b) => a - b).join(',');
+  const what = optionsKey.startsWith(NAMED) ? optionsKey : `${optionsKey} ${requestedImage}`;
+  return [jobId, uid, gid, groups, originMntns, what].join(' ');
 }

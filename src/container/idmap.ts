@@ -41,6 +41,18 @@ export function identityMap(ids: readonly number[], range: SubordinateRange | un
   return best.join('');
 }
 
+/**
+ * The id map of a namespace in which the user is root, and every other id an image uses is one of their subordinate ids.
+ * Without those there is but the one id.
+ */
+export function rootMap(id: number, range: SubordinateRange | undefined): string {
+  const own = `0 ${id} 1\n`;
+  if (!range) return own;
+  // The user's own id may lie in a range of theirs: the kernel takes no id twice.
+  const images = imageRanges([id], { start: range.start - 1, count: range.count + 1 });
+  return own + gap(1, IMAGE_IDS, images).join('');
+}
+
 function lines(ids: readonly number[], range: SubordinateRange | undefined): string[] {
   const sorted = [...ids].sort((a, b) => a - b);
   const images = range ? imageRanges(sorted, range) : [];

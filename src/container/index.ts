@@ -1,6 +1,8 @@
 export { ContainerBuilder, type Namespaces, type Serve } from './builder.js';
 export { containerKey, type Container, type ContainerRecord } from './container.js';
 export { ImageServer, type ServerRecord } from './image-server.js';
+export { imageWords, interiorMessage, type Interior } from './interior.js';
 export { occupants, type Occupants } from './ranks.js';
 export { Registry, remember } from './registry.js';
-export { accountOf, specify, type Identity, type Specification } from './specification.js';
+export { launchReply } from './reply.js';
+export { accountOf, NOTHING_WANTED, specify, type Identity, type Specification, type Wanted } from './specification.js';

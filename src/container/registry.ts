@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { native } from '../native/index.js';
-import { encodeReply, frame } from '../protocol/index.js';
 import type { Namespaces } from './builder.js';
 import { ImageServer } from './image-server.js';
 import { containerKey, isRecord, type Container, type ContainerRecord } from './container.js';
@@ -86,13 +85,13 @@ export class Registry {
   }
 
   #keep(record: ContainerRecord, { mount, user }: Namespaces): Container {
-    const { id, userNamespace, originMntns, image, digest } = record;
+    const { id } = record;
     const container: Container = {
       ...record,
       imageServer: record.server && ImageServer.adopt(record.server),
       namespaces: user === undefined ? [mount] : [user, mount],
       mntns: native.namespaceId(mount),
-      reply: frame(encodeReply({ launch: { containerId: id, userNamespace, originMntns, image, digest } })),
+      replies: new Map(),
       launches: [],
     };
     this.#containers.set(id, container);

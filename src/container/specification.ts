@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import { native, type Account } from '../native/index.js';
+import { checkSize, type ContainerOptions, type Contribution } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 import { groupLines, passwdLine } from './accounts.js';
-import { identityMap, subordinateRange } from './idmap.js';
+import { identityMap, rootMap, subordinateRange } from './idmap.js';
+import { planContainer, type Plan } from './plan.js';
 
 /** Whose container, with the groups that Slurm gives the ranks. */
 export interface Identity {
@@ -17,6 +19,11 @@ export interface Identity {
 export interface Specification {
   readonly message: v1.BuildSpec.$Properties;
   readonly account: Account;
+  readonly plan: Plan;
+  /** Is the user root in there? */
+  readonly root: boolean;
+  /** As root with one id alone: do changes of owners and identity seem to succeed? */
+  readonly pretend: boolean;
   /** Empty without a user namespace. */
   readonly uidMap: string;
   readonly gidMap: string;
@@ -24,83 +31,145 @@ export interface Specification {
   readonly mapsImage: boolean;
 }
 
-interface Mount {
-  readonly source: string;
-  readonly destination: string;
-  readonly readOnly?: boolean;
-  readonly optional?: boolean;
-  readonly devices?: boolean;
-}
-
 /** Host files whose present content a container gets: names of hosts and how to look them up. */
 const COPIED = ['/etc/resolv.conf', '/etc/hosts'];
 
 /**
+ * Inside, the files say everything: a service of the host's that an image's nsswitch.conf names cannot be asked in there,
+ * and would be waited for.
+ */
+const NSSWITCH = ['passwd', 'group', 'shadow', 'networks', 'protocols', 'services', 'ethers', 'rpc']
+  .map((database) => `${database}: files\n`)
+  .concat('hosts: files dns\n')
+  .join('');
+
+/** What is wanted of a container, besides its image. */
+export interface Wanted {
+  readonly options: ContainerOptions;
+  /** What the chosen modules add. */
+  readonly modules: Contribution;
+}
+
+/** For a container that is like any other. */
+export const NOTHING_WANTED: Wanted = {
+  options: { volumes: [], keptVariables: [], variables: [], unshare: [] },
+  modules: { mounts: [], files: [], environment: [] },
+};
+
+/**
  * @param spoolDir SlurmdSpoolDir, where PMIx has its sockets; may be empty
  * @param workspace the directory the builder mounts over
- * @throws BerthError BERTH_IDENTITY when the name service does not know the user.
+ * @throws BerthError BERTH_IDENTITY when the name service does not know the user; what {@link planContainer} throws.
  */
 export async function specify(
   identity: Identity,
   config: Config,
   spoolDir: string,
   workspace: string,
+  { options, modules }: Wanted = NOTHING_WANTED,
 ): Promise<Specification> {
   const { uid, gid } = identity;
   const gids = [...new Set([gid, ...identity.gids])];
   const userNamespace = config.container.userns === 'on';
+  const root = options.remapRoot ?? false;
+  if (root && !userNamespace) {
+    const why = '[container] userns = "off": this site has no user namespaces, in which alone a user can be root';
+    throw new BerthError('BERTH_OPTION', { option: '--container-remap-root', value: 'on', why });
+  }
   const account = await accountOf(uid, gids);
-  const [uidRanges, gidRanges] = userNamespace ? ['/etc/subuid', '/etc/subgid'].map(readHostFile) : [];
-  const subUids = subordinateRange(uidRanges?.toString() ?? '', account.name, uid);
-  const subGids = subordinateRange(gidRanges?.toString() ?? '', account.name, uid);
+  const plan = planContainer({ ...account, uid }, config, options, modules, spoolDir);
+  const { allowedSources, deniedSources, deniedDestinations } = config.volumes;
   return {
     account,
-    uidMap: userNamespace ? identityMap([uid], subUids) : '',
-    gidMap: userNamespace ? identityMap(gids, subGids) : '',
-    mapsImage: subUids !== undefined && subGids !== undefined,
+    plan,
+    root,
+    ...(userNamespace ? idMaps(identity, gids, account, root) : NO_ID_MAPS),
     message: {
       userNamespace,
       uid,
       gid,
       gids: [...identity.gids],
       workspace,
-      mounts: mountsFor(account, config, spoolDir),
+      mounts: plan.mounts.map(({ message }) => message),
       files: [
-        { path: '/etc/passwd', content: Buffer.from(passwdLine(uid, gid, account)), appendImage: true },
-        { path: '/etc/group', content: Buffer.from(groupLines(account.groups)), appendImage: true },
-        ...COPIED.flatMap(copyOf),
+        ...accountFiles(identity, account, root, config),
+        ...hostFiles(),
+        ...plan.files.map(({ message }) => message),
       ],
+      root,
+      ...writableLayer(options, config),
+      unshare: {
+        network: options.unshare.includes('net'),
+        ipc: options.unshare.includes('ipc'),
+        hostname: options.unshare.includes('uts'),
+      },
+      allowedSources: [...allowedSources],
+      deniedSources: [...deniedSources],
+      deniedDestinations: [...deniedDestinations],
     },
   };
 }
 
-function mountsFor(account: Account, config: Config, spoolDir: string): Mount[] {
-  const mounts: Mount[] = [
-    ...config.container.mounts.map(({ source, destination, readOnly }) => ({ source, destination, readOnly })),
-    ...(config.container.home && account.home.startsWith('/') && account.home !== '/' ? [same(account.home)] : []),
-    ...(spoolDir ? [same(spoolDir)] : []),
-    // PMIx and Open MPI keep their session directories here; with a job_container plugin it is the job's own.
-    { source: '/tmp', destination: '/tmp' },
-    same('/var/tmp'),
-    { source: '/proc', destination: '/proc' },
-    { source: '/sys', destination: '/sys' },
-    { source: '/dev', destination: '/dev', devices: true },
+type IdMaps = Pick<Specification, 'uidMap' | 'gidMap' | 'mapsImage' | 'pretend'>;
+
+const NO_ID_MAPS: IdMaps = { uidMap: '', gidMap: '', mapsImage: false, pretend: false };
+
+function idMaps({ uid, gid }: Identity, gids: readonly number[], account: Account, root: boolean): IdMaps {
+  const [uidRanges = '', gidRanges = ''] = ['/etc/subuid', '/etc/subgid'].map((path) => readHostFile(path)?.toString());
+  const subUids = subordinateRange(uidRanges, account.name, uid);
+  const subGids = subordinateRange(gidRanges, account.name, uid);
+  const both = subUids !== undefined && subGids !== undefined;
+  if (!root)
+    return { uidMap: identityMap([uid], subUids), gidMap: identityMap(gids, subGids), mapsImage: both, pretend: false };
+  // With one of the two alone, files would have owners without groups: then neither is used.
+  return {
+    uidMap: rootMap(uid, both ? subUids : undefined),
+    gidMap: rootMap(gid, both ? subGids : undefined),
+    mapsImage: true,
+    pretend: !both,
+  };
+}
+
+/** The layer for what is written, where the container has one. */
+function writableLayer(
+  { writable, save }: ContainerOptions,
+  config: Config,
+): Pick<v1.BuildSpec.$Properties, 'writable'> {
+  const wanted = writable ?? (save === undefined ? undefined : {});
+  if (!wanted) return {};
+  if (wanted.directory !== undefined) return { writable: { directory: wanted.directory } };
+  const { writableLimit, writableSize } = config.container;
+  const size = wanted.size ?? Math.min(writableSize, writableLimit);
+  checkSize(size, writableLimit, '[container] writable_limit', '--container-writable');
+  return { writable: { size } };
+}
+
+/** passwd and group: the caller, what the site adds, and the image's own accounts; nobody else of the site. */
+function accountFiles(
+  { uid, gid }: Identity,
+  account: Account,
+  root: boolean,
+  config: Config,
+): v1.BuildFile.$Properties[] {
+  const site = [config.container.passwd, config.container.group].map((path) => (path ? readHostFile(path) : undefined));
+  const [passwd, group] = site.map((content) => content ?? Buffer.alloc(0));
+  // Root's files keep the user's group among the names: supplementary groups stay what they are.
+  const own = root ? passwdLine(0, 0, { ...account, name: 'root' }) : passwdLine(uid, gid, account);
+  const groups = root ? 'root:x:0:\n' : groupLines(account.groups);
+  return [
+    { path: '/etc/passwd', content: Buffer.concat([Buffer.from(own), passwd ?? Buffer.alloc(0)]), appendImage: true },
+    { path: '/etc/group', content: Buffer.concat([Buffer.from(groups), group ?? Buffer.alloc(0)]), appendImage: true },
   ];
-  // The site's own words come first: what it mounts at a place stays there.
-  const byDestination = new Map<string, Mount>();
-  for (const mount of mounts) {
-    if (!byDestination.has(mount.destination)) byDestination.set(mount.destination, mount);
-  }
-  // What is mounted later covers what is below it: parents first.
-  return [...byDestination.values()].sort((a, b) => depth(a.destination) - depth(b.destination));
 }
 
-function same(path: string): Mount {
-  return { source: path, destination: path, optional: true };
-}
-
-function depth(path: string): number {
-  return path.split('/').length;
+/** How hosts are called and what time it is, as outside. */
+function hostFiles(): v1.BuildFile.$Properties[] {
+  return [
+    ...COPIED.flatMap((path) => copyOf(path)),
+    // An image's is a link into its own time zones, where nothing may change.
+    ...copyOf('/etc/localtime', { replace: true }),
+    { path: '/etc/nsswitch.conf', content: Buffer.from(NSSWITCH) },
+  ];
 }
 
 /**
@@ -114,9 +183,9 @@ export async function accountOf(uid: number, gids: readonly number[]): Promise<A
   throw new BerthError('BERTH_IDENTITY', { uid, why: `the name service of this node knows no user with uid ${uid}` });
 }
 
-function copyOf(path: string): v1.BuildFile.$Properties[] {
+function copyOf(path: string, more: v1.BuildFile.$Properties = {}): v1.BuildFile.$Properties[] {
   const content = readHostFile(path);
-  return content ? [{ path, content, appendImage: false }] : [];
+  return content ? [{ path, content, ...more }] : [];
 }
 
 /**

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { accountOf, occupants, type Container } from '../container/index.js';
+import { accountOf, launchReply, occupants, type Container } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { Health } from '../health/index.js';
 import {
@@ -123,12 +123,17 @@ export class Handlers {
     }
     const start = launched.timeline.now();
     if (purpose === v1.Purpose.PURPOSE_PREPARE) connection.reply({ launch: { containerId: launched.container.id } });
-    else connection.replyWithDescriptors(launched.container.reply, launched.container.namespaces);
+    else this.#handOut(launched, order, connection);
     launched.timeline.record('reply', start);
     if (launched.cold) this.parts.uses.begin(launched.container);
     this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose);
     reconciler.jobSeen(order.jobId);
+  }
+
+  #handOut({ container }: Launched, order: LaunchOrder, connection: Connection): void {
+    const reply = launchReply(container, order, this.parts.config.container.entrypoint);
+    connection.replyWithDescriptors(reply, container.namespaces);
   }
 
   /** An image that the store has not is pulled, and the launch tried once more. The prolog leaves that to the first step. */

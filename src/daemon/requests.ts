@@ -3,6 +3,7 @@ import type { v1 } from '../protocol/index.js';
 import { BerthError } from '../errors/index.js';
 import { parseReference, storeKey } from '../image/index.js';
 import type { LaunchOrder } from '../launch/index.js';
+import { askedFor, writtenOption } from '../options/index.js';
 
 // Bounds of proto/berth.options, and of the kernel (NGROUPS_MAX).
 const MOST_IMAGE = 4095;
@@ -17,12 +18,23 @@ const MOST_JOB = 2 ** 32 - 1;
 export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
   const { jobId, stepId, uid, gid, gids, image, nodeName, spoolDir } = request;
   check(jobId > 0 && jobId <= MOST_JOB, 'job_id');
-  check(image.length > 0 && image.length <= MOST_IMAGE, 'image');
+  check(image.length <= MOST_IMAGE, 'image');
   check(gids.length <= MOST_GROUPS, 'gids');
   check(spoolDir === '' || isPlainAbsolute(spoolDir), 'spool_dir');
-  // One spelling for one image, or each would have a container of its own.
-  const key = imageKey(image);
-  return { jobId, stepId, uid, gid, gids, image: key, nodeName: nodeName || hostname(), spoolDir };
+  const asked = askedFor(request.options.map(writtenOption));
+  check(image.length > 0 || asked.options.name !== undefined, 'image');
+  return {
+    jobId,
+    stepId,
+    uid,
+    gid,
+    gids,
+    // One spelling for one image, or each would have a container of its own.
+    image: image === '' ? '' : imageKey(image),
+    ...asked,
+    nodeName: nodeName || hostname(),
+    spoolDir,
+  };
 }
 
 /** A path stays what it is: only its file tells whether it is the same as another. */

@@ -5,6 +5,8 @@ import type { Config } from '../config/index.js';
 import {
   ContainerBuilder,
   containerKey,
+  imageWords,
+  NOTHING_WANTED,
   type Registry,
   remember,
   specify,
@@ -14,6 +16,7 @@ import {
 import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
+import type { AskedFor } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 import { ServedFile } from './served-file.js';
 import { Timeline } from './timeline.js';
@@ -29,13 +32,13 @@ export interface Caller {
 }
 
 /** One launch request, validated. */
-export interface LaunchOrder {
+export interface LaunchOrder extends AskedFor {
   readonly jobId: number;
   readonly stepId: number;
   readonly uid: number;
   readonly gid: number;
   readonly gids: readonly number[];
-  /** In the store's own spelling; or a path, until it is known what stands for that. */
+  /** In the store's own spelling; or a path, until it is known what stands for that. Empty: that of a named container. */
   readonly image: string;
   readonly nodeName: string;
   readonly spoolDir: string;
@@ -282,13 +285,18 @@ export class Launcher {
   /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
   async #begin(order: LaunchOrder, timeline: Timeline, builder: ContainerBuilder): Promise<Specification> {
     const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
-    const specifying = timeline.measure('identity', () => specify(order, this.config, spoolDir, this.workspace));
+    const specifying = timeline.measure('identity', () => this.#specify(order, spoolDir));
     timeline.measure('spawn', () => builder.start()).catch(() => undefined);
     const specification = await specifying;
     specification.message.fuse = this.#isServed(order);
     // Its failure is told when the builder is to finish.
     timeline.measure('namespaces', () => builder.begin(specification)).catch(() => undefined);
     return specification;
+  }
+
+  #specify(order: LaunchOrder, spoolDir: string): Promise<Specification> {
+    const { options } = order;
+    return specify(order, this.config, spoolDir, this.workspace, { ...NOTHING_WANTED, options });
   }
 
   async #openImage(order: LaunchOrder, timeline: Timeline): Promise<Pick<Prepared, 'record' | 'image'>> {
@@ -366,6 +374,14 @@ export class Launcher {
             originMntns,
             nodeName: order.nodeName,
             ...(isRestricted(record, order.uid) ? { restricted: true } : {}),
+            optionsKey: order.optionsKey,
+            interior: {
+              image: imageWords(record.config),
+              environment: specification.plan.environment,
+              unshared: order.options.unshare.length,
+              root: specification.root,
+              pretend: specification.pretend,
+            },
             ...(served ? { server: served.keep() } : {}),
           },
           namespaces,

@@ -1,5 +1,14 @@
 export type * from './contribution.js';
-export { optionsKey, parseOptions, writtenOption, type WrittenOption } from './parse.js';
+export {
+  askedFor,
+  NAMED,
+  NOTHING_ASKED_FOR,
+  optionsKey,
+  parseOptions,
+  writtenOption,
+  type AskedFor,
+  type WrittenOption,
+} from './parse.js';
 export { absolutePath } from './path.js';
 export { checkSize, parseSize, showSize } from './size.js';
 export type * from './types.js';

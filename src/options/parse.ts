@@ -113,10 +113,13 @@ const OF_PROGRAMS: readonly string[] = [
   'env',
 ];
 
+/** What the key of a named container begins with. */
+export const NAMED = 'name=';
+
 /** What launches into one container have in common; the same whatever the order of different options. */
 export function optionsKey(written: readonly WrittenOption[]): string {
   const named = written.find(({ name }) => name === 'container-name');
-  if (named) return `name=${parseName(named.value).name}`;
+  if (named) return `${NAMED}${parseName(named.value).name}`;
   const names = new Set(written.map(({ name }) => name).filter((name) => !OF_PROGRAMS.includes(name)));
   const valuesOf = (name: string): string[] =>
     written.filter((option) => option.name === name).map(({ value }) => value);
@@ -125,6 +128,28 @@ export function optionsKey(written: readonly WrittenOption[]): string {
     .map((name) => JSON.stringify([name, ...valuesOf(name)]))
     .join('');
 }
+
+/** What the programs of one launch want their own way in a container that they share with others. */
+function programsKey(written: readonly WrittenOption[]): string {
+  const own = written.filter(({ name }) => OF_PROGRAMS.includes(name) && name !== 'container-save');
+  return own.length === 0 ? '' : JSON.stringify(own.map(({ name, value }) => [name, value]));
+}
+
+/** Options as a launch needs them. */
+export interface AskedFor {
+  readonly options: ContainerOptions;
+  /** What launches into one container have in common; the same whatever the order of different options. */
+  readonly optionsKey: string;
+  /** The same where programs start in the same way. */
+  readonly programsKey: string;
+}
+
+/** @throws BerthError as {@link parseOptions} */
+export function askedFor(written: readonly WrittenOption[]): AskedFor {
+  return { options: parseOptions(written), optionsKey: optionsKey(written), programsKey: programsKey(written) };
+}
+
+export const NOTHING_ASKED_FOR = askedFor([]);
 
 export function writtenOption({ name, value }: v1.Option.$Properties): WrittenOption {
   return { name: name ?? '', value: value ?? '' };

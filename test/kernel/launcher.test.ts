@@ -14,6 +14,7 @@ import { program, Running } from './helpers/programs.js';
 import { childrenNamed, loopsOn } from './helpers/residue.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
+import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 let scratch: string;
 let store: ImageStore;
@@ -62,7 +63,16 @@ function makeLauncher(text = ''): Launcher {
 }
 
 function order(changes: Partial<LaunchOrder> = {}): LaunchOrder {
-  return { jobId: 7, stepId: 0, ...nobody, image: 'app', nodeName: 'n1', spoolDir: '', ...changes };
+  return {
+    jobId: 7,
+    stepId: 0,
+    ...nobody,
+    ...NOTHING_ASKED_FOR,
+    image: 'app',
+    nodeName: 'n1',
+    spoolDir: '',
+    ...changes,
+  };
 }
 
 function ask(container: Container, question: string, ...paths: readonly string[]): Promise<string> {

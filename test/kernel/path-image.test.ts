@@ -21,6 +21,7 @@ import { Caller } from './helpers/caller.js';
 import { file, makeArchive } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 const nobody = { uid: 65_534, gid: 65_534, gids: [65_534] } as const;
 const berth = [process.execPath, join(import.meta.dirname, '../../build/lib/cli.js')];
@@ -79,7 +80,16 @@ function find(
   changes: Partial<LaunchOrder> = {},
   waiter = forEver,
 ): Promise<FoundFile> {
-  const order = { jobId: 7, stepId: ++steps, ...nobody, image: path, nodeName: 'n1', spoolDir: '', ...changes };
+  const order = {
+    jobId: 7,
+    stepId: ++steps,
+    ...nobody,
+    ...NOTHING_ASKED_FOR,
+    image: path,
+    nodeName: 'n1',
+    spoolDir: '',
+    ...changes,
+  };
   return images.find(order, caller, 1, waiter);
 }
 
@@ -229,7 +239,15 @@ describe('the opener', () => {
     const script = `mount -t tmpfs none ${place} && cp ${path} ${place}/own && exec "$0" "$@"`;
     const inside = await Caller.connect(scratch, ['unshare', '--mount', 'sh', '-c', script]);
     try {
-      const order = { jobId: 7, stepId: ++steps, ...nobody, image: join(place, 'own'), nodeName: 'n1', spoolDir: '' };
+      const order = {
+        jobId: 7,
+        stepId: ++steps,
+        ...nobody,
+        ...NOTHING_ASKED_FOR,
+        image: join(place, 'own'),
+        nodeName: 'n1',
+        spoolDir: '',
+      };
       expect(existsSync(join(place, 'own'))).toBe(false);
       expect((await makeImages().find(order, inside, 2, forEver)).path).toBe(join(place, 'own'));
     } finally {

@@ -7,12 +7,14 @@ import {
   type Container,
   type ContainerRecord,
   type Namespaces,
+  launchReply,
 } from '../../src/container/index.js';
 import { native } from '../../src/native/index.js';
 import { FrameReader, v1 } from '../../src/protocol/index.js';
 import { Caller } from './helpers/caller.js';
 import { expectNothingLeft, mountsBelow, openDescriptors, residue, type Residue } from './helpers/residue.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 let scratch: string;
 let directory: string;
@@ -103,7 +105,9 @@ describe('a container', () => {
       const container = await add(openRegistry(), { userNamespace });
       expect(container.namespaces).toHaveLength(count);
       expect(native.namespaceId(container.namespaces.at(-1) ?? -1)).toBe(container.mntns);
-      const [payload = Buffer.alloc(0)] = new FrameReader(65_536).push(container.reply);
+      const [payload = Buffer.alloc(0)] = new FrameReader(65_536).push(
+        launchReply(container, NOTHING_ASKED_FOR, false),
+      );
       expect(v1.Reply.decode(payload).launch).toMatchObject({
         containerId: container.id,
         userNamespace,

@@ -23,6 +23,7 @@ import { enterContainer } from './helpers/container.js';
 import { directory, file, makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 const nobody = { uid: 65_534, gid: 65_534, gids: [65_534, 4] } as const;
 
@@ -87,7 +88,17 @@ async function launch(
   const served = { path, descriptor };
   try {
     return await launcher.launch(
-      { jobId: 7, stepId: 0, ...nobody, image: `file ${path}`, nodeName: 'n1', spoolDir: '', file: served, ...changes },
+      {
+        jobId: 7,
+        stepId: 0,
+        ...nobody,
+        ...NOTHING_ASKED_FOR,
+        image: `file ${path}`,
+        nodeName: 'n1',
+        spoolDir: '',
+        file: served,
+        ...changes,
+      },
       by,
     );
   } finally {

@@ -1,0 +1,40 @@
+import type { AskedFor } from '../options/index.js';
+import { encodeReply, frame } from '../protocol/index.js';
+import type { Container } from './container.js';
+import { interiorMessage, type Interior } from './interior.js';
+
+/** Answers kept for each container: steps that differ in where they start, or in what they set. */
+const MOST_KEPT = 16;
+
+/** What a container of an earlier berthd is like inside. */
+const PLAIN: Interior = {
+  image: { environment: [], workdir: '', entrypoint: [] },
+  environment: [],
+  unshared: 0,
+  root: false,
+  pretend: false,
+};
+
+/**
+ * The framed answer to a launch. It is made once for each way in which programs are to start: hundreds of ranks ask.
+ *
+ * @param entrypoint are programs started by the image's entrypoint where the options do not say?
+ */
+export function launchReply(container: Container, { options, programsKey }: AskedFor, entrypoint: boolean): Buffer {
+  const made = container.replies.get(programsKey);
+  if (made) return made;
+  const { id, userNamespace, originMntns, image, digest, interior = PLAIN, replies } = container;
+  const launch = {
+    containerId: id,
+    userNamespace,
+    originMntns,
+    image,
+    digest,
+    interior: interiorMessage(interior, options, entrypoint),
+  };
+  const reply = frame(encodeReply({ launch }));
+  const [oldest] = replies.keys();
+  if (replies.size >= MOST_KEPT && oldest !== undefined) replies.delete(oldest);
+  replies.set(programsKey, reply);
+  return reply;
+}
