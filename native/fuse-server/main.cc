@@ -111,7 +111,8 @@ int serve(const Order& order, Failure& failure) {
 }
 
 void complain(const Failure& failure) {
-    dprintf(STDERR_FILENO, "%s: %s: %s\n", failure.call, failure.object, strerror(failure.error));
+    dprintf(STDERR_FILENO, "berth-fuse-server: %s: %s: %s\n", failure.call, failure.object,
+            strerror(failure.error));
 }
 
 int start(const Order& order, Failure& failure) {

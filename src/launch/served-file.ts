@@ -98,7 +98,10 @@ export class ServedFile {
     for (const end = performance.now() + LAST_WORDS; this.#server.isRunning && performance.now() < end;)
       await sleep(10);
     const { path, nodeName } = this.order;
-    const why = lastWords(this.#messages()) ?? 'squashfuse cannot read it: it is damaged, or no squashfs file';
+    const words = lastWords(this.#messages());
+    // It is not even squashfuse that has failed.
+    if (words?.startsWith('berth-fuse-server: ')) return unavailable(words);
+    const why = words ?? 'squashfuse cannot read it: it is damaged, or no squashfs file';
     return new BerthError('BERTH_FILE_UNUSABLE', { path, host: nodeName || hostname(), why }, { cause: error });
   }
 

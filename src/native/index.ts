@@ -20,9 +20,10 @@ function load(): typeof Native {
 /** The addon: native/native.d.ts describes it. */
 export const native: typeof Native = load();
 
-/** The executables that belong to this addon: the builder, the opener of users' files, what starts FUSE servers, and the converter of archives. */
+/** The executables of this addon: builder, opener of users' files, asker for a job's devices, starter of FUSE servers, converter of archives. */
 export const builderExecutable: string = executable('berth-builder');
 export const openerExecutable: string = executable('berth-opener');
+export const devicesExecutable: string = executable('berth-devices');
 export const fuseServerExecutable: string = executable('berth-fuse-server');
 export const converterExecutable: string = executable('berth-converter');
 

@@ -1,8 +1,20 @@
-/* The only program of a tiny image, linked statically: says which image it is in. */
+/* The only program of a tiny image, linked statically: says which image it is in. Given a file, it first
+ * makes that file's neighbour with ".here", and waits until the file is there. */
 #include <stdio.h>
+#include <unistd.h>
 
-int main(void) {
+static int await(const char* path) {
+    char here[4096];
+    snprintf(here, sizeof here, "%s.here", path);
+    FILE* sign = fopen(here, "w");
+    if (sign == NULL || fclose(sign) != 0) return -1;
+    for (int i = 0; i < 2000 && access(path, F_OK) < 0; i++) usleep(10000);
+    return access(path, F_OK);
+}
+
+int main(int argc, char** argv) {
     char text[128] = "no image\n";
+    if (argc == 2 && await(argv[1]) < 0) perror(argv[1]);
     FILE* file = fopen("/image", "r");
     if (file == NULL || fgets(text, sizeof text, file) == NULL) perror("/image");
     fputs(text, stdout);
