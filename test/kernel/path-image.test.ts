@@ -15,6 +15,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
 import { BerthError, RemoteError } from '../../src/errors/index.js';
 import { ImageStore } from '../../src/image/index.js';
+import { Layout } from '../../src/image/layout.js';
 import { PathImages, type FoundFile, type LaunchOrder, type Waiter } from '../../src/launch/index.js';
 import { native } from '../../src/native/index.js';
 import { Caller } from './helpers/caller.js';
@@ -160,6 +161,26 @@ describe('an image of a file', () => {
     const before = await find(images, path, step);
     execFileSync('cp', [await makeFile('later', 'two'), path]);
     expect(await find(images, path, step)).toEqual(before);
+  });
+});
+
+describe('an image that nobody has launched for weeks', () => {
+  it('is collected with what says of which file it was made, and made anew', async () => {
+    const path = await makeFile('forgotten', 'forgotten');
+    const { image } = await find(makeImages(), path);
+    const layout = new Layout(join(scratch, 'store'));
+    const old = Date.now() / 1000 - 40 * 86_400;
+    const promise = join(layout.promisesOf(image), `uid-${nobody.uid}`);
+    for (const aged of [promise, layout.image(image), layout.ref(nobody.uid, image)]) utimesSync(aged, old, old);
+    const notes = (): string[] =>
+      readdirSync(layout.files).filter((note) => readFileSync(join(layout.files, note), 'utf8').includes(image));
+    expect(notes()).toHaveLength(1);
+    const options = { dryRun: false, promiseDays: 30, layerCache: 0, mounted: new Set<string>(), settling: 0 };
+    const collected = await store.upkeep.collect(options);
+    expect(collected.filter(({ keptFor }) => keptFor === undefined).map((entry) => entry.name)).toEqual([image]);
+    expect(notes()).toEqual([]);
+    expect((await find(makeImages(), path)).image).toBe(image);
+    expect(starts()).toBe(2);
   });
 });
 

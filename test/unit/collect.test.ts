@@ -102,6 +102,17 @@ describe('a collection removes an image', () => {
     expect(removed(await collect())).toEqual([digest]);
   });
 
+  it('that was made of a file, with the note that says so; not one that a job was promised', async () => {
+    const digest = await forgotten('old');
+    const kept = await forgotten('kept');
+    await store.promise(kept, 1000);
+    const noteOf = (made: string): string => layout.file(digestOf(`file of ${made}`));
+    for (const made of [digest, kept])
+      writeFileSync(noteOf(made), JSON.stringify({ digest: made, identity: '1 2 3 4 5', path: '/home/a/app.sqsh' }));
+    expect(removed(await collect())).toEqual([digest]);
+    expect([digest, kept].map(noteOf).map((path) => existsSync(path))).toEqual([false, true]);
+  });
+
   it('whose promises are older than the site keeps them', async () => {
     const digest = await forgotten('old');
     await store.promise(digest, 1000);
