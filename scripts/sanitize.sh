@@ -1,10 +1,11 @@
 #!/bin/sh
-# Builds the builder, the converter and the client's half of the protocol with AddressSanitizer and UndefinedBehaviorSanitizer into
+# Builds the builder, the opener, the converter and the client's half of the protocol with AddressSanitizer and UndefinedBehaviorSanitizer into
 # build/sanitize, and feeds them with what they should never get.
-#   sanitize.sh [build|wire|spec|builder|archives|converter]...     everything without an argument
+#   sanitize.sh [build|wire|opener|spec|builder|archives|converter]...     everything without an argument
 #
 #   build     only build
 #   wire      native/client/wire.c against malformed, cut, oversized and random replies; environment.c
+#   opener    the opener's reading of random and damaged requests
 #   spec      the builder's decoding of random and damaged specifications
 #   builder   the builder's own tests (root)
 #   archives  the converter, on damaged archives and layer files
@@ -24,7 +25,7 @@ build() {
     cc -c -fPIC test/native/sanitizer-options.c -o "$out/options.o"
     {
         cmake -S . -B "$out/cmake" -G Ninja -DBERTH_SANITIZE=ON -DBERTH_OUTPUT="$out" -DCMAKE_EXE_LINKER_FLAGS="$out/options.o"
-        cmake --build "$out/cmake" --target berth-builder berth-converter client
+        cmake --build "$out/cmake" --target berth-builder berth-opener berth-converter client
     } >"$out/build.log" 2>&1 || { cat "$out/build.log" >&2; exit 1; }
     for test in wire-test environment-test; do
         # shellcheck disable=SC2086
@@ -34,12 +35,16 @@ build() {
     # shellcheck disable=SC2086
     c++ -std=c++17 $flags test/native/spec-fuzz.cc native/builder/spec.cc "$out/cmake/libprotocol.a" -lprotobuf-nanopb \
         -o "$out/bin/spec-fuzz"
+    # shellcheck disable=SC2086
+    c++ -std=c++17 $flags test/native/opener-fuzz.cc native/opener/request.cc -o "$out/bin/opener-fuzz"
     # shellcheck disable=SC2046,SC2086
     c++ -std=c++17 $flags test/native/converter-fuzz.cc $(ls native/converter/*.cc | grep -v /main.cc) "$out/options.o" \
         $(pkg-config --libs libsquashfs1 libarchive libcrypto zlib) -o "$out/bin/converter-fuzz"
 }
 
 wire() { "$out/bin/environment-test" && "$out/bin/wire-test" "$seed" "$rounds" </dev/null; }
+
+opener() { "$out/bin/opener-fuzz" "$seed" "$rounds"; }
 
 spec() { "$out/bin/spec-fuzz" "$seed" "$rounds"; }
 
@@ -59,10 +64,10 @@ builder() { BERTH_TEST_BUILDER=$out/bin/berth-builder own_tests builder; }
 
 converter() { BERTH_TEST_CONVERTER=$out/bin/berth-converter BERTH_ROUNDS=5 own_tests converter; }
 
-[ $# -gt 0 ] || set -- build wire spec builder archives converter
+[ $# -gt 0 ] || set -- build wire opener spec builder archives converter
 for step in "$@"; do
     case $step in
-    build | wire | spec | builder | archives | converter) "$step" ;;
+    build | wire | opener | spec | builder | archives | converter) "$step" ;;
     *) echo "sanitize.sh: there is no step $step" >&2; exit 2 ;;
     esac
 done

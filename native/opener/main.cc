@@ -19,60 +19,23 @@
 #include <unistd.h>
 
 #include <cinttypes>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "../sys/fd.h"
 #include "../sys/socket.h"
+#include "request.h"
 
 namespace berth::opener {
 namespace {
 
 constexpr int kSocket = 3;
 constexpr int kCaller = 4;
-/// Longest request, in bytes: a path of PATH_MAX and some thousand groups.
-constexpr size_t kRequestLimit = size_t{128} * 1024;
-
-struct Request {
-    uid_t uid = 0;
-    gid_t gid = 0;
-    std::vector<gid_t> gids;
-    std::string path;
-};
 
 int die_with_parent(Failure& failure) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return failure.set("prctl", "PR_SET_PDEATHSIG");
     return 0;
-}
-
-/// A decimal number that fits an id, and what follows it.
-bool take_id(const char*& text, uint32_t& id) {
-    char* end;
-    errno = 0;
-    const unsigned long value = std::strtoul(text, &end, 10);
-    if (end == text || errno != 0 || value >= UINT32_MAX) return false;
-    id = static_cast<uint32_t>(value);
-    text = end;
-    return true;
-}
-
-int parse(const std::string& packet, Request& request, Failure& failure) {
-    const auto invalid = [&] { return failure.set("parse", "the request", EINVAL); };
-    const char* text = packet.c_str();
-    if (!take_id(text, request.uid) || *text++ != ' ' || !take_id(text, request.gid) || *text++ != '\n')
-        return invalid();
-    while (*text != '\n') {
-        gid_t gid = 0;
-        if (!take_id(text, gid)) return invalid();
-        request.gids.push_back(gid);
-        if (*text == ' ') text++;
-    }
-    request.path = text + 1;
-    // A NUL within the packet would have cut the path short.
-    const size_t parsed = static_cast<size_t>(text + 1 - packet.c_str()) + request.path.size();
-    return parsed == packet.size() && request.path[0] == '/' ? 0 : invalid();
 }
 
 int become_user(const Request& request, Failure& failure) {
@@ -140,7 +103,7 @@ int open_for_user(std::string& answer, Fd& file, Failure& failure) {
     Request request;
     if (die_with_parent(failure) < 0) return -1;
     if (receive_packet(kSocket, kRequestLimit, packet, none, failure) < 0) return -1;
-    if (parse(packet, request, failure) < 0) return -1;
+    if (parse_request(packet, request, failure) < 0) return -1;
     // setns(2) with a pidfd: Linux 5.8.
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);

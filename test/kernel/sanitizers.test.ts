@@ -20,6 +20,10 @@ describe('under AddressSanitizer and UndefinedBehaviorSanitizer', () => {
     expect(await sanitize('wire')).toMatch(/^50000 replies, \d+ of them understood/);
   });
 
+  it("the opener's reading of its request stands any bytes", { timeout: 60_000 }, async () => {
+    expect(await sanitize('opener')).toMatch(/^50000 requests, \d+ of them understood/);
+  });
+
   it("the builder's decoding of its specification stands any bytes", { timeout: 60_000 }, async () => {
     expect(await sanitize('spec')).toMatch(/^50000 frames, \d+ of them decoded/);
   });
