@@ -20,7 +20,7 @@ function load(): typeof Native {
 /** The addon: native/native.d.ts describes it. */
 export const native: typeof Native = load();
 
-/** The executables of this addon: builder, opener of users' files, asker for a job's devices, starter of FUSE servers, converter of archives. */
+/** The executables of this addon: builder, opener of files, asker for devices, starter of FUSE servers, converter. */
 export const builderExecutable: string = executable('berth-builder');
 export const openerExecutable: string = executable('berth-opener');
 export const devicesExecutable: string = executable('berth-devices');

@@ -1,0 +1,8 @@
+/**
+ * The room for modules: what a site lets jobs bring into their containers (/etc/berth/modules.d), its devices through CDI,
+ * and its MPI. docs/modules.md is for administrators.
+ */
+export { Modules, type ModulesConfig, type ModulesContribution } from './modules.js';
+export type { Catalogue, Entry } from './catalogue.js';
+export type { Module } from './module.js';
+export type { ModulesRequest } from './use.js';
