@@ -32,6 +32,8 @@ export interface ContainerRecord {
   readonly optionsKey?: string;
   /** Absent where an earlier version of berthd built it. */
   readonly interior?: Interior;
+  /** The step that it was built for; absent as above. */
+  readonly stepId?: number;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */
@@ -55,6 +57,7 @@ export function isRecord(value: unknown): value is ContainerRecord {
     fields.gids.every((gid) => Number.isInteger(gid)) &&
     typeof fields.userNamespace === 'boolean' &&
     (fields.server === undefined || isServer(fields.server)) &&
+    (fields.stepId === undefined || Number.isInteger(fields.stepId)) &&
     (fields.optionsKey === undefined || typeof fields.optionsKey === 'string') &&
     (fields.interior === undefined || (typeof fields.interior === 'object' && fields.interior !== null))
   );

@@ -70,6 +70,15 @@ export interface Interior {
   readonly pretend: boolean;
 }
 
+/** What a container of an earlier berthd is like inside. */
+export const PLAIN_INTERIOR: Interior = {
+  image: { environment: [], workdir: '', entrypoint: [] },
+  environment: [],
+  unshared: 0,
+  root: false,
+  pretend: false,
+};
+
 /** All changes to a program's environment, in their order: docs/inside.md. */
 export function changesFor(
   interior: Pick<Interior, 'image' | 'environment'>,

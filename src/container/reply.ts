@@ -1,19 +1,10 @@
 import type { AskedFor } from '../options/index.js';
 import { encodeReply, frame } from '../protocol/index.js';
 import type { Container } from './container.js';
-import { interiorMessage, type Interior } from './interior.js';
+import { interiorMessage, PLAIN_INTERIOR } from './interior.js';
 
 /** Answers kept for each container: steps that differ in where they start, or in what they set. */
 const MOST_KEPT = 16;
-
-/** What a container of an earlier berthd is like inside. */
-const PLAIN: Interior = {
-  image: { environment: [], workdir: '', entrypoint: [] },
-  environment: [],
-  unshared: 0,
-  root: false,
-  pretend: false,
-};
 
 /**
  * The framed answer to a launch. It is made once for each way in which programs are to start: hundreds of ranks ask.
@@ -23,7 +14,7 @@ const PLAIN: Interior = {
 export function launchReply(container: Container, { options, programsKey }: AskedFor, entrypoint: boolean): Buffer {
   const made = container.replies.get(programsKey);
   if (made) return made;
-  const { id, userNamespace, originMntns, image, digest, interior = PLAIN, replies } = container;
+  const { id, userNamespace, originMntns, image, digest, interior = PLAIN_INTERIOR, replies } = container;
   const launch = {
     containerId: id,
     userNamespace,

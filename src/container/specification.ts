@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import { native, type Account } from '../native/index.js';
-import { checkSize, type ContainerOptions, type Contribution } from '../options/index.js';
+import { checkSize, type ContainerOptions, type Contribution, type PlannedFile } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 import { groupLines, passwdLine } from './accounts.js';
 import { identityMap, rootMap, subordinateRange } from './idmap.js';
@@ -48,12 +48,15 @@ export interface Wanted {
   readonly options: ContainerOptions;
   /** What the chosen modules add. */
   readonly modules: Contribution;
+  /** Beside those of the modules. */
+  readonly files: readonly PlannedFile[];
 }
 
 /** For a container that is like any other. */
 export const NOTHING_WANTED: Wanted = {
   options: { volumes: [], keptVariables: [], variables: [], unshare: [] },
   modules: { mounts: [], files: [], environment: [] },
+  files: [],
 };
 
 /**
@@ -66,7 +69,7 @@ export async function specify(
   config: Config,
   spoolDir: string,
   workspace: string,
-  { options, modules }: Wanted = NOTHING_WANTED,
+  { options, modules, files }: Wanted = NOTHING_WANTED,
 ): Promise<Specification> {
   const { uid, gid } = identity;
   const gids = [...new Set([gid, ...identity.gids])];
@@ -94,7 +97,7 @@ export async function specify(
       files: [
         ...accountFiles(identity, account, root, config),
         ...hostFiles(),
-        ...plan.files.map(({ message }) => message),
+        ...[...plan.files, ...files].map(({ message }) => message),
       ],
       root,
       ...writableLayer(options, config),

@@ -1,6 +1,15 @@
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { accountOf, launchReply, occupants, type Container } from '../container/index.js';
+import {
+  accountOf,
+  interiorMessage,
+  launchReply,
+  NOTHING_WANTED,
+  occupants,
+  PLAIN_INTERIOR,
+  type Container,
+  type Wanted,
+} from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { Health } from '../health/index.js';
 import {
@@ -12,9 +21,11 @@ import {
   type Puller,
   type Waiter,
 } from '../launch/index.js';
+import { NOTHING_ASKED_FOR, type ContainerOptions } from '../options/index.js';
 import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
+import { explain } from './explain.js';
 import { answerHealth } from './health.js';
 import { ImageRequests } from './image-requests.js';
 import { ImageHandlers, type ImageParts } from './images.js';
@@ -86,6 +97,9 @@ export class Handlers {
     if (this.#handlePull(request, connection)) return;
     if (request.images) return this.#images.list(connection);
     if (request.resolve) return this.#images.resolve(new v1.ResolveRequest(request.resolve), connection);
+    if (request.explain) {
+      return explain(new v1.ExplainRequest(request.explain), connection, this.parts, wantedOf);
+    }
     if (request.health) return answerHealth(this.parts.health, new v1.HealthRequest(request.health), connection);
     const answered = this.#imageRequests.handle(request, connection);
     if (answered) return answered;
@@ -246,6 +260,7 @@ export class Handlers {
           nodeName,
           image: requestedImage,
           home,
+          interior: interiorMessage(container.interior ?? PLAIN_INTERIOR, NOTHING_ASKED_FOR.options, false),
         },
       }),
     );
@@ -274,6 +289,10 @@ export class Handlers {
     }
     return first;
   }
+}
+
+function wantedOf(options: ContainerOptions): Promise<Wanted> {
+  return Promise.resolve({ ...NOTHING_WANTED, options });
 }
 
 function waiterOf(purpose: v1.Purpose, connection: Connection): Waiter {

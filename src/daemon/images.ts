@@ -1,7 +1,8 @@
 import type { Config } from '../config/index.js';
-import type { Registry } from '../container/index.js';
+import { accountOf, NOTHING_WANTED, specify, type Registry } from '../container/index.js';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { pinnedReference, type ImageStore } from '../image/index.js';
+import { askedFor, writtenOption, type ContainerOptions } from '../options/index.js';
 import { importScope } from '../policy/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -26,15 +27,24 @@ export class ImageHandlers {
 
   /**
    * @throws BerthError BERTH_IMAGE_NAME, BERTH_IMAGE_UNKNOWN, BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE,
-   * BERTH_STORE_FULL, BERTH_NOT_PERMITTED
+   * BERTH_STORE_FULL, BERTH_NOT_PERMITTED; what options that make no sense stand for.
    */
   async resolve(request: v1.ResolveRequest, connection: Connection): Promise<void> {
     const { store } = this.parts;
     const { uid, gids } = await personOf(onBehalf(connection.peer, request.uid));
+    const { options } = askedFor(request.options.map(writtenOption));
+    if (request.options.length > 0) await this.#checkOptions(uid, options);
     const record = await store.resolve(request.reference, uid, gids, await userName(uid));
     if (request.promise) await store.promise(record.digest, uid);
     const image = await imageMessage(record, this.parts);
     connection.reply({ resolve: { image, pinned: pinnedReference(request.reference, record) } });
+  }
+
+  /** What every node would refuse is refused before the job waits in a queue for it. */
+  async #checkOptions(uid: number, options: ContainerOptions): Promise<void> {
+    const { config } = this.parts;
+    const { gid, gids } = await accountOf(uid, []);
+    await specify({ uid, gid, gids }, config, config.slurm.spoolDir, '/', { ...NOTHING_WANTED, options });
   }
 
   /** @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE */

@@ -1,4 +1,5 @@
-export { Launcher, type Caller, type Launched, type LaunchOrder } from './launcher.js';
+export { Launcher, type Launched } from './launcher.js';
+export type { Caller, LaunchOrder } from './order.js';
 export { closeAside, PathImages, type FoundFile } from './path-images.js';
 export { Puller, type PullOrder, type PullWaiter } from './puller.js';
 export { Timeline } from './timeline.js';

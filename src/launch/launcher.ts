@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
-import { close } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import {
   ContainerBuilder,
   containerKey,
+  entrypointFiles,
   imageWords,
   NOTHING_WANTED,
   type Registry,
@@ -16,39 +15,15 @@ import {
 import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
-import type { AskedFor } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
+import { ImageMounts, letGo } from './image-mounts.js';
+import { checkNameOf, checkNewName } from './named.js';
+import type { Caller, LaunchOrder } from './order.js';
 import { ServedFile } from './served-file.js';
 import { Timeline } from './timeline.js';
 
 /** Containers that one job may have on a node: pins take kernel memory that all users share. */
 const MOST_PER_JOB = 64;
-
-/** A process that asks for a container. */
-export interface Caller {
-  readonly pid: number;
-  /** Stays the connection's: it outlives the launch. */
-  readonly pidfd: number;
-}
-
-/** One launch request, validated. */
-export interface LaunchOrder extends AskedFor {
-  readonly jobId: number;
-  readonly stepId: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly gids: readonly number[];
-  /** In the store's own spelling; or a path, until it is known what stands for that. Empty: that of a named container. */
-  readonly image: string;
-  readonly nodeName: string;
-  readonly spoolDir: string;
-  /** What the image was made of, or is, where that is a user's file. */
-  readonly file?: {
-    readonly path: string;
-    /** To be mounted as it is; the caller's to close when the launch is over. */
-    readonly descriptor?: number;
-  };
-}
 
 export interface Launched {
   readonly container: Container;
@@ -87,18 +62,19 @@ interface Build {
 /** Gives each launch its container: one that is there, one that is being built, or a new one. */
 export class Launcher {
   readonly #builds = new Map<string, Build>();
-  /** Which loop device serves which image: only a guess, the addon looks. */
-  readonly #loops = new Map<string, number>();
+  readonly #images: ImageMounts;
   /** The mount namespace of slurmstepd on this node, and whether ranks turned out to have others. */
   #stepMntns: number | undefined;
   #ranksElsewhere = false;
 
   constructor(
     private readonly config: Config,
-    private readonly store: ImageStore,
+    store: ImageStore,
     private readonly registry: Registry,
     private readonly workspace: string,
-  ) {}
+  ) {
+    this.#images = new ImageMounts(config, store);
+  }
 
   /**
    * The container for slurmstepd, which asks before there are ranks. With a job_container or namespace plugin the ranks
@@ -162,6 +138,7 @@ export class Launcher {
     timeline.record('request', 0);
     const ready = this.registry.byKey(key);
     if (ready) {
+      checkNameOf(ready, order);
       await this.#checkAccess(ready, request);
       return this.#launched(ready, request, false);
     }
@@ -176,16 +153,15 @@ export class Launcher {
         if (!running.abandoned) throw error;
       }
     }
+    checkNewName(order);
     return this.#launched(await this.#start(key, request), request, true);
   }
 
   /** Whoever was shut out from an image after a container of it was built gets into it no more. */
-  async #checkAccess({ restricted }: Container, { order, timeline }: LaunchUnderWay): Promise<void> {
-    if (restricted) await timeline.measure('policy', () => this.#resolve(order));
-  }
-
-  #resolve({ image, uid, gid, gids }: LaunchOrder): Promise<ImageRecord> {
-    return this.store.resolve(image, uid, [gid, ...gids]);
+  async #checkAccess({ restricted, requestedImage }: Container, { order, timeline }: LaunchUnderWay): Promise<void> {
+    // A step that names the container need not say of which image it is.
+    const image = order.image || requestedImage;
+    if (restricted) await this.#images.find({ ...order, image }, timeline);
   }
 
   /** Builds, and has everybody who asks for the same meanwhile wait for it. */
@@ -269,13 +245,14 @@ export class Launcher {
 
   /** What has to wait for file systems and the name service; the builder does what it can meanwhile. */
   async #prepare({ order, timeline }: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
-    const opening = this.#openImage(order, timeline);
-    const beginning = this.#begin(order, timeline, builder);
+    const finding = this.#images.find(order, timeline);
+    const opening = finding.then((record) => this.#images.open(record, order, timeline));
+    const beginning = this.#begin(order, finding, timeline, builder);
     // Reported below, once it is known whether the image can be had at all.
     beginning.catch(() => undefined);
-    const { record, image } = await opening;
+    const image = await opening;
     try {
-      return { record, image, specification: await beginning };
+      return { record: await finding, image, specification: await beginning };
     } catch (error) {
       letGo(image);
       throw error;
@@ -283,66 +260,28 @@ export class Launcher {
   }
 
   /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
-  async #begin(order: LaunchOrder, timeline: Timeline, builder: ContainerBuilder): Promise<Specification> {
-    const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
-    const specifying = timeline.measure('identity', () => this.#specify(order, spoolDir));
+  async #begin(
+    order: LaunchOrder,
+    finding: Promise<ImageRecord>,
+    timeline: Timeline,
+    builder: ContainerBuilder,
+  ): Promise<Specification> {
+    const specifying = timeline.measure('identity', () => this.#specify(order, finding));
     timeline.measure('spawn', () => builder.start()).catch(() => undefined);
     const specification = await specifying;
-    specification.message.fuse = this.#isServed(order);
+    specification.message.fuse = this.#images.isServed(order);
     // Its failure is told when the builder is to finish.
     timeline.measure('namespaces', () => builder.begin(specification)).catch(() => undefined);
     return specification;
   }
 
-  #specify(order: LaunchOrder, spoolDir: string): Promise<Specification> {
+  async #specify(order: LaunchOrder, finding: Promise<ImageRecord>): Promise<Specification> {
     const { options } = order;
-    return specify(order, this.config, spoolDir, this.workspace, { ...NOTHING_WANTED, options });
-  }
-
-  async #openImage(order: LaunchOrder, timeline: Timeline): Promise<Pick<Prepared, 'record' | 'image'>> {
-    const { file } = order;
-    if (file?.descriptor !== undefined) {
-      const record = recordOfFile(order, file.path);
-      if (this.#isServed(order))
-        return { record, image: new ServedFile({ ...order, path: file.path }, file.descriptor) };
-      try {
-        return { record, image: await this.#mountFile(file.descriptor, record, timeline) };
-      } catch (error) {
-        if (!(error instanceof BerthError)) throw error;
-        const { why } = error;
-        throw new BerthError('BERTH_FILE_UNUSABLE', { path: file.path, host: order.nodeName, why }, { cause: error });
-      }
-    }
-    const record = await timeline.measure('policy', () => this.#resolve(order));
-    return { record, image: await this.#mount(record, timeline) };
-  }
-
-  #isServed({ file }: LaunchOrder): boolean {
-    return file?.descriptor !== undefined && this.config.store.files === 'fuse';
-  }
-
-  async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
-    const file = await this.store.openImage(record);
-    try {
-      return await this.#mountFile(file, record, timeline);
-    } finally {
-      // On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it.
-      close(file, () => undefined);
-    }
-  }
-
-  async #mountFile(file: number, record: ImageRecord, timeline: Timeline): Promise<number> {
-    const start = timeline.now();
-    const mounting = native.mountImage(file, record.format, this.#loops.get(record.digest) ?? -1);
-    try {
-      const { mount, loopIndex } = await mounting;
-      this.#loops.set(record.digest, loopIndex);
-      timeline.record('image mount', start);
-      return mount;
-    } catch (error) {
-      if (!isNativeError(error)) throw error;
-      throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
-    }
+    const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
+    // Only an entrypoint has to wait for what the image says.
+    const hasEntrypoint = options.entrypoint ?? this.config.container.entrypoint;
+    const files = hasEntrypoint ? entrypointFiles(imageWords((await finding).config).entrypoint) : [];
+    return specify(order, this.config, spoolDir, this.workspace, { ...NOTHING_WANTED, options, files });
   }
 
   async #finish(
@@ -374,6 +313,7 @@ export class Launcher {
             originMntns,
             nodeName: order.nodeName,
             ...(isRestricted(record, order.uid) ? { restricted: true } : {}),
+            stepId: order.stepId,
             optionsKey: order.optionsKey,
             interior: {
               image: imageWords(record.config),
@@ -424,20 +364,9 @@ async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) =
   }
 }
 
-function letGo(image: number | ServedFile): void {
-  if (typeof image === 'number') native.close(image);
-  else image.release();
-}
-
 /** Could somebody take the right to this image away from this user? Not from its owner, nor where it is everyone's. */
 function isRestricted({ owner, access }: ImageRecord, uid: number): boolean {
   return owner !== uid && (owner !== 'site' || access !== undefined);
-}
-
-/** What a file that is mounted as it is would have in the store; its digest is that of its identity. */
-function recordOfFile({ image, uid }: LaunchOrder, path: string): ImageRecord {
-  const digest = `sha256:${createHash('sha256').update(image).digest('hex')}`;
-  return { name: path, digest, size: 0, created: 0, source: path, owner: uid, format: 'squashfs' };
 }
 
 function keyOf(order: LaunchOrder, originMntns: number): string {

@@ -4,11 +4,12 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
-import type { FileImages, ImageRecord, Lease, UserFile } from '../image/index.js';
+import type { FileImages, ImageRecord, Task, Turns, UserFile } from '../image/index.js';
 import { native } from '../native/index.js';
-import type { Caller, LaunchOrder } from './launcher.js';
+import type { Caller, LaunchOrder } from './order.js';
 import { openAsUser, OpenFault, type OpenedByUser } from './opener.js';
 import { SharedWork, type Work } from './shared-work.js';
+import { waitForTurn } from './turn.js';
 import {
   berthCommand,
   collectMessages,
@@ -33,9 +34,6 @@ const TICK = 2000;
 
 /** How often such a file is looked at again. */
 const LOOKS = 3;
-
-/** How often to look whether another node has made the image: milliseconds. */
-const INTERVAL = 500;
 
 /** How long the words of a reader that ends are waited for: milliseconds. */
 const LAST_WORDS = 2000;
@@ -79,6 +77,7 @@ export class PathImages {
   constructor(
     private readonly config: Config,
     private readonly files: FileImages,
+    private readonly turns: Turns,
     private readonly command: readonly string[] = berthCommand,
   ) {}
 
@@ -192,22 +191,30 @@ export class PathImages {
       const text = state.text === '' ? name : `${name}: ${state.text}`;
       for (const waiter of waiters) waiter.tell(inWords ? text : '');
     });
-    let lease: Lease | undefined;
+    const limit = AbortSignal.timeout(this.config.store.pullTimeout * 1000);
     try {
-      for (lease = await this.files.take(order); !lease; lease = await this.files.take(order)) {
-        const maker = await this.files.maker(order);
-        state.text = maker === undefined ? '' : `${maker} does`;
-        await sleep(INTERVAL, undefined, { signal: stopped });
-        const known = await this.files.find(order);
-        if (known) return known;
-      }
+      const turn = await waitForTurn(this.turns, taskOf(order), {
+        find: () => this.files.find(order),
+        held: (host) => (state.text = `${host} does`),
+        signal: AbortSignal.any([limit, stopped]),
+      });
       state.text = '';
-      // Whoever had it may have been done just now.
-      return (await this.files.find(order)) ?? (await this.#convert(order, opened, state, stopped));
+      if ('result' in turn) return turn.result;
+      try {
+        return await this.#convert(order, opened, state, stopped);
+      } finally {
+        await turn.lease.release();
+      }
+    } catch (error) {
+      throw limit.aborted && isAbort(error) ? this.#tooLong(order) : error;
     } finally {
       stopTelling();
-      await lease?.release();
     }
+  }
+
+  #tooLong(order: FileOrder): BerthError {
+    const why = `it took longer than ${this.config.store.pullTimeout} s ([store] pull_timeout)`;
+    return unusable(order.path, order, why);
   }
 
   /** Has the user's process read the file, and the converter make an image of what that writes. */
@@ -243,7 +250,7 @@ export class PathImages {
       if (status === READER_GONE) return new Promise<never>(() => undefined);
       const why = lastWords(messages()) ?? `reading it ended with status ${status ?? 'unknown'}`;
       fault = late.signal.aborted
-        ? unusable(order.path, order, `it took longer than ${seconds} s ([store] pull_timeout)`)
+        ? this.#tooLong(order)
         : (toldBy(messages(), status) ?? unusable(order.path, order, why));
       throw fault;
     });
@@ -261,6 +268,15 @@ export class PathImages {
       stopEnding();
     }
   }
+}
+
+/** The same on all nodes with the store. */
+function taskOf({ uid, identity }: FileOrder): Task {
+  return { uid, words: `image of the file ${identity}` };
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
 }
 
 /** On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it. */

@@ -23,6 +23,7 @@ export const native: typeof Native = load();
 /** The executables of this addon: builder, opener of files, asker for devices, starter of FUSE servers, converter. */
 export const builderExecutable: string = executable('berth-builder');
 export const openerExecutable: string = executable('berth-opener');
+export const entrypointExecutable: string = executable('berth-entrypoint');
 export const devicesExecutable: string = executable('berth-devices');
 export const fuseServerExecutable: string = executable('berth-fuse-server');
 export const converterExecutable: string = executable('berth-converter');

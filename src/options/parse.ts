@@ -106,8 +106,6 @@ export function parseOptions(written: readonly WrittenOption[]): ContainerOption
 const OF_PROGRAMS: readonly string[] = [
   'container-workdir',
   'container-save',
-  'container-entrypoint',
-  'no-container-entrypoint',
   'container-entrypoint-log',
   'container-env',
   'env',

@@ -89,7 +89,7 @@ describe('help', () => {
     expect(status).toBe(0);
     for (const { name, summary } of commands) expect(stdout).toMatch(new RegExp(`^    ${name} +${summary}$`, 'm'));
     expect(commands.map(({ name }) => name).join(' ')).toBe(
-      'ps exec images pull build import export migrate inspect tag share rmi verify gc login logout health config version help',
+      'ps exec explain images pull build import export migrate inspect tag share rmi verify gc login logout health config version help',
     );
   });
 

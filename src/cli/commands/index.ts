@@ -3,6 +3,7 @@ import { archive } from './archive.js';
 import { build } from './build.js';
 import { config } from './config.js';
 import { exec } from './exec.js';
+import { explain } from './explain.js';
 import { exportCommand } from './export.js';
 import { gc } from './gc.js';
 import { health } from './health.js';
@@ -25,6 +26,7 @@ import { versionCommand } from './version.js';
 export const commands: readonly Command[] = [
   ps,
   exec,
+  explain,
   images,
   pull,
   build,

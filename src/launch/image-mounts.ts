@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { close } from 'node:fs';
+import type { Config } from '../config/index.js';
+import { BerthError } from '../errors/index.js';
+import type { ImageRecord, ImageStore } from '../image/index.js';
+import { isNativeError, native } from '../native/index.js';
+import type { LaunchOrder } from './order.js';
+import { ServedFile } from './served-file.js';
+import type { Timeline } from './timeline.js';
+
+/** Finds the images of launches, and mounts them. */
+export class ImageMounts {
+  /** Which loop device serves which image: only a guess, the addon looks. */
+  readonly #loops = new Map<string, number>();
+
+  constructor(
+    private readonly config: Config,
+    private readonly store: ImageStore,
+  ) {}
+
+  /**
+   * What the image is, for a user who may use it.
+   *
+   * @throws BerthError BERTH_IMAGE_UNKNOWN and its like
+   */
+  async find(order: LaunchOrder, timeline: Timeline): Promise<ImageRecord> {
+    const { file, image, uid, gid, gids } = order;
+    if (file?.descriptor !== undefined) return recordOfFile(order, file.path);
+    return timeline.measure('policy', () => this.store.resolve(image, uid, [gid, ...gids]));
+  }
+
+  /**
+   * The image's detached mount, or what has one served; {@link letGo} is the caller's to call.
+   *
+   * @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_FILE_UNUSABLE, BERTH_STORE_UNUSABLE
+   */
+  async open(record: ImageRecord, order: LaunchOrder, timeline: Timeline): Promise<number | ServedFile> {
+    const { file } = order;
+    if (file?.descriptor === undefined) return this.#mount(record, timeline);
+    if (this.isServed(order)) return new ServedFile({ ...order, path: file.path }, file.descriptor);
+    try {
+      return await this.#mountFile(file.descriptor, record, timeline);
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      const { why } = error;
+      throw new BerthError('BERTH_FILE_UNUSABLE', { path: file.path, host: order.nodeName, why }, { cause: error });
+    }
+  }
+
+  /** Is the image a file that a process of the user's serves? */
+  isServed({ file }: LaunchOrder): boolean {
+    return file?.descriptor !== undefined && this.config.store.files === 'fuse';
+  }
+
+  async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
+    const file = await this.store.openImage(record);
+    try {
+      return await this.#mountFile(file, record, timeline);
+    } finally {
+      // On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it.
+      close(file, () => undefined);
+    }
+  }
+
+  async #mountFile(file: number, record: ImageRecord, timeline: Timeline): Promise<number> {
+    const start = timeline.now();
+    const mounting = native.mountImage(file, record.format, this.#loops.get(record.digest) ?? -1);
+    try {
+      const { mount, loopIndex } = await mounting;
+      this.#loops.set(record.digest, loopIndex);
+      timeline.record('image mount', start);
+      return mount;
+    } catch (error) {
+      if (!isNativeError(error)) throw error;
+      throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
+    }
+  }
+}
+
+/** Closes what {@link ImageMounts.open} gave. */
+export function letGo(image: number | ServedFile): void {
+  if (typeof image === 'number') native.close(image);
+  else image.release();
+}
+
+/** What a file that is mounted as it is would have in the store; its digest is that of its identity. */
+function recordOfFile({ image, uid }: LaunchOrder, path: string): ImageRecord {
+  const digest = `sha256:${createHash('sha256').update(image).digest('hex')}`;
+  return { name: path, digest, size: 0, created: 0, source: path, owner: uid, format: 'squashfs' };
+}

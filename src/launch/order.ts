@@ -1,0 +1,27 @@
+import type { AskedFor } from '../options/index.js';
+
+/** A process that asks for a container. */
+export interface Caller {
+  readonly pid: number;
+  /** Stays the connection's: it outlives the launch. */
+  readonly pidfd: number;
+}
+
+/** One launch request, validated. */
+export interface LaunchOrder extends AskedFor {
+  readonly jobId: number;
+  readonly stepId: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly gids: readonly number[];
+  /** In the store's own spelling; or a path, until it is known what stands for that. Empty: that of a named container. */
+  readonly image: string;
+  readonly nodeName: string;
+  readonly spoolDir: string;
+  /** What the image was made of, or is, where that is a user's file. */
+  readonly file?: {
+    readonly path: string;
+    /** To be mounted as it is; the caller's to close when the launch is over. */
+    readonly descriptor?: number;
+  };
+}
