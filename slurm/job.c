@@ -26,7 +26,8 @@ static int send_and_wait(berth_v1_Request* request, int patience_ms, int timeout
 }
 
 int job_prolog(spank_t spank) {
-    if (!options_query(spank)) return 0;
+    forward_receive_prolog(spank);
+    if (!plugin.has_container) return 0;
     berth_v1_Request request = berth_v1_Request_init_zero;
     request.which_body = berth_v1_Request_launch_tag;
     berth_v1_LaunchRequest* launch = &request.body.launch;
@@ -37,6 +38,7 @@ int job_prolog(spank_t spank) {
         return 0;
     launch->uid = uid;
     pin_of_prolog(launch->image, sizeof launch->image);
+    forward_request(&launch->options);
     snprintf(launch->node_name, sizeof launch->node_name, "%s", berth_host());
     struct berth_failure failure;
     if (send_and_wait(&request, 0, PREPARE_TIMEOUT_MS, &failure) < 0)

@@ -31,6 +31,11 @@ static const char prolog_variable[] = "SPANK_" PIN;
 enum { SEPARATOR = '\t' };
 typedef char pin_text[2 * sizeof plugin.image];
 
+static bool is_image(const char* text) {
+    const struct option_row* row = find_option("image", strlen("image"));
+    return value_fault(row, text, strlen(text)) == NULL;
+}
+
 /* The pin, if it was made for this reference. */
 static bool read_pin(const char* variable, const char* reference, char* pinned, size_t size) {
     const char* separator = strchr(variable, SEPARATOR);
@@ -44,7 +49,7 @@ static bool read_pin(const char* variable, const char* reference, char* pinned, 
 
 static void use_pin(const char* variable, char* image, size_t size) {
     static char pinned[sizeof plugin.image];
-    if (read_pin(variable, plugin.image, pinned, sizeof pinned) && image_fault(pinned) == NULL)
+    if (read_pin(variable, plugin.image, pinned, sizeof pinned) && is_image(pinned))
         snprintf(image, size, "%s", pinned);
     else
         snprintf(image, size, "%s", plugin.image);
@@ -107,12 +112,13 @@ static enum answer resolve(struct berth_failure* failure) {
     request = (berth_v1_Request)berth_v1_Request_init_zero;
     request.which_body = berth_v1_Request_resolve_tag;
     request.body.resolve.promise = true;
+    forward_request(&request.body.resolve.options);
     snprintf(request.body.resolve.reference, sizeof request.body.resolve.reference, "%s", plugin.image);
     BERTH_DESCRIPTORS none = {.count = 0};
     if (berth_send(connection, &request, failure) < 0 ||
         berth_receive(connection, RESOLVE_TIMEOUT_MS, &reply, &none, NULL, failure) < 0)
         return strcmp(failure->code, "BERTH_DAEMON_UNREACHABLE") == 0 ? NO_DAEMON : REFUSED;
-    if (reply.which_body != berth_v1_Reply_resolve_tag || image_fault(reply.body.resolve.pinned) != NULL) {
+    if (reply.which_body != berth_v1_Reply_resolve_tag || !is_image(reply.body.resolve.pinned)) {
         BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply does not say what the image is"), ());
         return REFUSED;
     }
@@ -139,10 +145,18 @@ static bool is_pullable(const struct berth_failure* failure) {
     return strcmp(failure->code, "BERTH_IMAGE_UNKNOWN") == 0;
 }
 
+/* An image that is not there yet. What sbatch prints belongs to the scripts that read it: a pull speaks on
+ * standard error. */
+static enum command_result pull(void) {
+    /* A reference that begins like an option is none. */
+    char* const arguments[] = {(char*)"berth", (char*)"pull", (char*)"--", plugin.image, NULL};
+    return run_berth(arguments, NULL);
+}
+
 int pin_settle(spank_t spank) {
     if (plugin.image[0] == '\0') return 0;
     /* What srun was told itself is relative to where it was told. */
-    if (is_pinned_by_job() && !(is_path(plugin.image) && choice_is_own())) return 0;
+    if (is_pinned_by_job() && !(is_path(plugin.image) && !choice_has_inherited_image())) return 0;
     unsetenv(job_variable);
     if (is_path(plugin.image)) return pin_file(spank);
     struct berth_failure failure;
@@ -152,10 +166,10 @@ int pin_settle(spank_t spank) {
         const char* suggestion = strstr(failure.hint, "did you mean");
         if (suggestion != NULL)
             slurm_info("berth: %s: %.*s?", failure.what, (int)strcspn(suggestion, "?"), suggestion);
-        const enum pull_result result = pull_image();
+        const enum command_result result = pull();
         /* It has told the user why, or the user has ended it. */
-        if (result == PULL_FAILED) return -1;
-        if (result == PULL_DONE) answer = resolve(&failure);
+        if (result == COMMAND_FAILED) return -1;
+        if (result == COMMAND_DONE) answer = resolve(&failure);
     }
     if (answer == REFUSED) return refuse_option(&failure);
     /* Without berthd here, the nodes find out. */

@@ -14,7 +14,7 @@ static bool in_slurmstepd(void) {
 }
 
 int slurm_spank_init(spank_t spank, int argc, char** argv) {
-    const int configured = options_configure(argc, argv);
+    const int configured = arguments_configure(argc, argv);
     const int registered = options_register(spank);
     const spank_context_t context = spank_context();
     if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR)
@@ -26,11 +26,16 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char** argv) {
     (void)argc;
     (void)argv;
     const spank_context_t context = spank_context();
-    if (context == S_CTX_LOCAL) options_warn();
-    if (in_slurmstepd()) options_recover(spank);
-    if (in_slurmstepd() && step_is_contained(spank)) step_ask_early(spank);
+    if (in_slurmstepd()) {
+        forward_receive_step(spank);
+        if (step_is_contained(spank)) step_ask_early(spank);
+    }
     if (context != S_CTX_LOCAL && context != S_CTX_ALLOCATOR) return 0;
-    return choice_settle() < 0 ? -1 : pin_settle(spank);
+    static struct option_lines settled;
+    if (choice_settle(&settled) < 0) return -1;
+    forward_send(spank, &settled);
+    if (context == S_CTX_LOCAL) options_warn();
+    return pin_settle(spank);
 }
 
 int slurm_spank_user_init(spank_t spank, int argc, char** argv) {
@@ -54,7 +59,7 @@ int slurm_spank_task_init(spank_t spank, int argc, char** argv) {
 }
 
 int slurm_spank_job_epilog(spank_t spank, int argc, char** argv) {
-    options_configure(argc, argv);
+    arguments_configure(argc, argv);
     return job_epilog(spank);
 }
 

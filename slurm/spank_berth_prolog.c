@@ -9,6 +9,6 @@ SPANK_PLUGIN(berth, 1)
 #pragma GCC visibility pop
 
 int slurm_spank_job_prolog(spank_t spank, int argc, char** argv) {
-    options_configure(argc, argv);
+    arguments_configure(argc, argv);
     return job_prolog(spank);
 }

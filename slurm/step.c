@@ -78,6 +78,7 @@ int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_gr
     berth_request_groups(launch, groups);
     spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &launch->node_tasks);
     pin_of_step(spank, launch->image, sizeof launch->image);
+    forward_request(&launch->options);
     if (place.spool_dir[0] == '\0') find_place(launch->job_id, launch->step_id, &place);
     snprintf(launch->node_name, sizeof launch->node_name, "%s",
              place.node_name[0] != '\0' ? place.node_name : berth_host());
@@ -86,6 +87,7 @@ int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_gr
 }
 
 void step_ask_early(spank_t spank) {
+    if (plugin.fault != NULL) return;
     berth_v1_Request request = berth_v1_Request_init_zero;
     request.which_body = berth_v1_Request_launch_tag;
     struct berth_groups groups;

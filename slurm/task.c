@@ -3,18 +3,18 @@
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <slurm/slurm.h>
 
 #include "../native/client/enter.h"
+#include "../native/client/environment.h"
 #include "berth_plugin.h"
+#include "waiting.h"
 
 static struct {
     struct berth_descriptors namespaces;
@@ -64,29 +64,6 @@ static void tell_progress(spank_t spank, const char* text) {
     const bool speaks = spank_get_item(spank, S_TASK_GLOBAL_ID, &rank) == ESPANK_SUCCESS && rank == 0;
     if (speaks && text[0] != '\0') slurm_spank_log("berth: %s", text);
 }
-
-/* Slurm leaves its own processes alone when it signals a step (proctrack/linuxproc by their name), and they
- * leave the signals for later. A rank that waits is to end like a program: a pull takes minutes. */
-struct waiting {
-    char name[16];
-    sigset_t blocked;
-};
-
-static void begin_waiting(struct waiting* waiting) {
-    static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-    sigset_t heard;
-    sigemptyset(&heard);
-    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++) sigaddset(&heard, ending[i]);
-    prctl(PR_GET_NAME, waiting->name);
-    prctl(PR_SET_NAME, "berth-wait");
-    sigprocmask(SIG_UNBLOCK, &heard, &waiting->blocked);
-}
-
-static void end_waiting(const struct waiting* waiting) {
-    sigprocmask(SIG_SETMASK, &waiting->blocked, NULL);
-    prctl(PR_SET_NAME, waiting->name);
-}
-#define WAITING __attribute__((cleanup(end_waiting))) struct waiting
 
 /* The container, as long as berthd takes to get its image: as long as it says that it is at that. */
 static int await_container(spank_t spank, int connection, berth_v1_Reply* reply, bool* timed_out,
@@ -175,6 +152,12 @@ static void change_directory_as_user(spank_t spank) {
 
 int task_init_privileged(spank_t spank) {
     const int64_t start = berth_now_us();
+    struct berth_failure failure;
+    if (plugin.fault != NULL) {
+        BERTH_FAIL(&failure, BERTH_OPTION, ("SLURM_SPANK_BERTH_OPTIONS", "what is no list of options"),
+                   (plugin.fault), ());
+        return fail(&failure, true);
+    }
     /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where
      * slurmstepd is not: then what it was given was built around other directories. */
     const uint32_t origin = early.failed ? early.step_mntns : early.reply.origin_mntns;
@@ -185,9 +168,8 @@ int task_init_privileged(spank_t spank) {
         early.namespaces.count = 0;
         task.connection = step_connection;
         task.reply = early.reply;
-    } else {
-        struct berth_failure failure;
-        if (ask(spank, &failure) < 0) return fail(&failure, false);
+    } else if (ask(spank, &failure) < 0) {
+        return fail(&failure, false);
     }
     task.wait_us = (uint32_t)(berth_now_us() - start);
     /* Without a user namespace only root may join; with one, only the user is to. */
@@ -208,18 +190,70 @@ static void report_joined(spank_t spank) {
     berth_send_unless_full(task.connection, &request);
 }
 
+static bool change_directory(const char* directory) {
+    return directory[0] != '\0' && berth_change_directory(directory);
+}
+
+/* Where the program starts: where the user said, or where it would without a container, or where the image
+ * says. */
+static int choose_directory(spank_t spank, struct berth_failure* failure) {
+    const berth_v1_Interior* interior = &task.reply.interior;
+    if (change_directory(interior->workdir)) return 0;
+    if (interior->workdir[0] != '\0' && interior->workdir_needed)
+        return BERTH_FAIL(failure, BERTH_WORKDIR, (interior->workdir),
+                          (BERTH_TEXT("chdir: %s", strerror(errno))), ());
+    if (change_directory(task.cwd) || change_directory(interior->fallback_workdir)) return 0;
+    change_directory("/");
+    if (local_rank(spank) == 0)
+        slurm_error("berth: the container has no directory %s, or you may not enter it: starting in /",
+                    task.cwd[0] != '\0' ? task.cwd : "like the current one");
+    return 0;
+}
+
+/* The environment that Slurm will give the program. */
+static const char* get_variable(void* spank, const char* name) {
+    /* execve(2), MAX_ARG_STRLEN: longer is no variable. */
+    static char value[128 * 1024];
+    return spank_getenv(spank, name, value, sizeof value) == ESPANK_SUCCESS ? value : NULL;
+}
+
+static int set_variable(void* spank, const char* name, const char* value) {
+    if (spank_setenv(spank, name, value, 1) == ESPANK_SUCCESS) return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+static int unset_variable(void* spank, const char* name) {
+    spank_unsetenv(spank, name);
+    return 0;
+}
+
+static int change_environment(spank_t spank, struct berth_failure* failure) {
+    const struct berth_variables variables = {
+        .context = spank, .get = get_variable, .set = set_variable, .unset = unset_variable};
+    /* Came with the reply: this rank's own, or the one that slurmstepd had before it forked. */
+    const struct berth_environment changes = berth_received_environment();
+    if (berth_apply_environment(&changes, &variables, failure) < 0) return -1;
+    set_variable(spank, "BERTH_CONTAINER", task.reply.container_id);
+    set_variable(spank, "BERTH_IMAGE", task.reply.image);
+    set_variable(spank, "BERTH_IMAGE_DIGEST", task.reply.digest);
+    return 0;
+}
+
+static int run_entrypoint(spank_t spank, struct berth_failure* failure) {
+    const berth_v1_Interior* interior = &task.reply.interior;
+    return interior->entrypoint ? entrypoint_run(spank, interior->entrypoint_log, failure) : 0;
+}
+
 int task_init(spank_t spank) {
     const int64_t start = berth_now_us();
     if (!task.failed && !task.entered) enter();
     struct berth_failure failure;
-    if (!task.failed && berth_drop_privileges(&task.reply.interior, &failure) < 0) fail(&failure, false);
+    if (!task.failed &&
+        (berth_drop_privileges(&task.reply.interior, &failure) < 0 || choose_directory(spank, &failure) < 0 ||
+         change_environment(spank, &failure) < 0 || run_entrypoint(spank, &failure) < 0))
+        fail(&failure, false);
     if (task.failed) give_up(spank);
-    if (task.reply.user_namespace && !berth_change_directory(task.cwd) && local_rank(spank) == 0)
-        slurm_error("berth: the container has no directory %s, or you may not enter it: starting in /",
-                    task.cwd[0] != '\0' ? task.cwd : "like the current one");
-    spank_setenv(spank, "BERTH_CONTAINER", task.reply.container_id, 1);
-    spank_setenv(spank, "BERTH_IMAGE", task.reply.image, 1);
-    spank_setenv(spank, "BERTH_IMAGE_DIGEST", task.reply.digest, 1);
     if (task.reply.user_namespace) task.join_us = (uint32_t)(berth_now_us() - start);
     report_joined(spank);
     return 0;

@@ -1,11 +1,12 @@
-/* In srun, salloc and sbatch: an image that the store has not is pulled by `berth pull`, which is the user's
- * own process like these, on the user's terminal. */
+/* In srun, salloc and sbatch: what takes more than the plugin does is done by the `berth` command, which is
+ * the user's own process like these, on the user's terminal. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,8 +21,9 @@ static void free_list(char*** list) {
 }
 
 /* Between fork and exec: nothing that allocates. Slurm's commands may ignore or block signals by which a user
- * ends a pull, and what sbatch prints belongs to the scripts that read it. */
-static _Noreturn void become_pull(pid_t parent, char* const* arguments, char* const* environment) {
+ * ends the command. */
+static _Noreturn void become_berth(pid_t parent, char* const* arguments, char* const* environment,
+                                   int output) {
     const struct sigaction standard = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++) sigaction(number, &standard, NULL);
     sigset_t none;
@@ -29,7 +31,7 @@ static _Noreturn void become_pull(pid_t parent, char* const* arguments, char* co
     sigprocmask(SIG_SETMASK, &none, NULL);
     const int nothing = open("/dev/null", O_RDONLY);
     if (nothing >= 0 && dup2(nothing, STDIN_FILENO) == STDIN_FILENO &&
-        dup2(STDERR_FILENO, STDOUT_FILENO) == STDOUT_FILENO &&
+        dup2(output, STDOUT_FILENO) == STDOUT_FILENO &&
         prctl(PR_SET_PDEATHSIG, (unsigned long)SIGTERM, 0UL, 0UL, 0UL) == 0 && getppid() == parent)
         execve(plugin.command, arguments, environment);
     _exit(STATUS_NOT_STARTED);
@@ -39,10 +41,10 @@ static void restore_mask(const sigset_t* mask) {
     sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
-/* Waits for the pull's end, and hands on what should end this process meanwhile. A terminal's own signals
- * have reached both. Slurm's commands block these signals, so that they would come only when the pull is
- * over. */
-static int await_pull(pid_t child, int* status) {
+/* Waits for the command's end, and hands on what should end this process meanwhile. A terminal's own signals
+ * have reached both. Slurm's commands block these signals, so that they would come only when the command
+ * is over. */
+static int await_berth(pid_t child, int* status) {
     static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     sigset_t signals;
     sigset_t before __attribute__((cleanup(restore_mask)));
@@ -60,13 +62,13 @@ static int await_pull(pid_t child, int* status) {
     }
 }
 
-enum pull_result pull_image(void) {
+enum command_result run_berth(char* const* arguments, int* output) {
     extern char** environ;
     static char socket[sizeof plugin.socket + 16];
     size_t count = 0;
     while (environ[count] != NULL) count++;
     char** environment __attribute__((cleanup(free_list))) = calloc(count + 2, sizeof *environment);
-    if (environment == NULL) return PULL_NOT_STARTED;
+    if (environment == NULL) return COMMAND_NOT_STARTED;
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         if (strncmp(environ[i], "BERTH_SOCKET=", strlen("BERTH_SOCKET=")) != 0)
@@ -74,15 +76,18 @@ enum pull_result pull_image(void) {
     }
     snprintf(socket, sizeof socket, "BERTH_SOCKET=%s", plugin.socket);
     environment[kept] = socket;
-    /* A reference that begins like an option is none. */
-    char* const arguments[] = {(char*)"berth", (char*)"pull", (char*)"--", plugin.image, NULL};
+    /* A file, not a pipe: nobody has to read it while the command runs. */
+    BERTH_FD file = output != NULL ? memfd_create("berth", MFD_CLOEXEC) : -1;
+    if (output != NULL && file < 0) return COMMAND_NOT_STARTED;
 
     const pid_t parent = getpid();
     const pid_t child = fork();
-    if (child < 0) return PULL_NOT_STARTED;
-    if (child == 0) become_pull(parent, arguments, environment);
+    if (child < 0) return COMMAND_NOT_STARTED;
+    if (child == 0) become_berth(parent, arguments, environment, output != NULL ? file : STDERR_FILENO);
     int status = 0;
-    if (await_pull(child, &status) < 0) return PULL_FAILED;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_NOT_STARTED) return PULL_NOT_STARTED;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PULL_DONE : PULL_FAILED;
+    if (await_berth(child, &status) < 0) return COMMAND_FAILED;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_NOT_STARTED) return COMMAND_NOT_STARTED;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return COMMAND_FAILED;
+    if (output != NULL) *output = berth_take(&file);
+    return COMMAND_DONE;
 }
