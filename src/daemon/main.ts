@@ -7,7 +7,8 @@ import { Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
-import { Launcher, PathImages, Puller } from '../launch/index.js';
+import { Designer, Launcher, PathImages, Puller } from '../launch/index.js';
+import { Modules } from '../modules/index.js';
 import { native } from '../native/index.js';
 import { version } from '../protocol/index.js';
 import { Handlers } from './handlers.js';
@@ -57,10 +58,11 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   mkdirSync(workspace, { recursive: true, mode: 0o755 });
   const registry = new Registry(join(runtimeDirectory, 'containers'));
   const store = await ImageStore.open(config.store);
-  const launcher = new Launcher(config, store, registry, workspace);
+  const designer = new Designer(config, new Modules(config.modules), workspace);
+  const launcher = new Launcher(config, store, registry, designer);
   const uses = new Uses(registry, store, log);
   const puller = new Puller(config, store, join(runtimeDirectory, 'berthd.sock'));
-  const pathImages = new PathImages(config, store.files);
+  const pathImages = new PathImages(config, store.files, store.turns);
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);
   const tidier = new Tidier();
@@ -75,6 +77,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   });
   const handlers = new Handlers({
     config,
+    designer,
     launcher,
     puller,
     pathImages,

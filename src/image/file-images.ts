@@ -11,7 +11,6 @@ import { storeFailure } from './failures.js';
 import { importAs, type Imported } from './import.js';
 import { promiseImage } from './keeping.js';
 import type { Layout, Scope } from './layout.js';
-import { Lease, readLease } from './lease.js';
 import { publishNames, readName } from './names.js';
 import { cutSource, isJsonObject, parseJson, type ImageRecord } from './record.js';
 import type { Workshop } from './workshop.js';
@@ -72,17 +71,6 @@ export class FileImages {
     }
   }
 
-  /** The right to make it, unless somebody else does already, perhaps on another node. */
-  take(file: UserFile): Promise<Lease | undefined> {
-    const identity = { owner: this.workshop.self, uid: file.uid };
-    return Lease.take(this.workshop.layout, leaseOf(file), identity, () => Promise.resolve({ blobs: [], made: 0 }));
-  }
-
-  /** The host on which somebody makes it; undefined when nobody does. */
-  async maker(file: UserFile): Promise<string | undefined> {
-    return (await readLease(this.workshop.layout, leaseOf(file), this.workshop.self))?.owner.host;
-  }
-
   async #publish(file: UserFile, { digest, size, temporary }: Imported, remember: boolean): Promise<ImageRecord> {
     const { layout } = this.workshop;
     const scope = scopeOf(file);
@@ -117,10 +105,6 @@ function scopeOf({ uid }: UserFile): Scope {
 /** Users make their images each for themselves: one that was made for another is not to be believed. */
 function keyOf({ uid, identity }: UserFile): string {
   return hash(`file of ${uid} ${identity.split(' ', 2).join(' ')}`);
-}
-
-function leaseOf({ uid, identity }: UserFile): string {
-  return hash(`file of ${uid} ${identity}`);
 }
 
 function formatNote({ identity, path }: UserFile, digest: string): string {

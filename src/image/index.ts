@@ -28,3 +28,4 @@ export {
   type Reference,
 } from './reference.js';
 export { ImageStore, type ImportRequest, type StoreOptions } from './store.js';
+export { Turns, type Task } from './turns.js';

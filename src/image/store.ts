@@ -14,7 +14,7 @@ import { findImage, listNames, type ListedImage } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
-import { PullTurns } from './pull-turns.js';
+import { Turns } from './turns.js';
 import { Upkeep } from './upkeep.js';
 import type { Workshop } from './workshop.js';
 
@@ -49,8 +49,8 @@ export class ImageStore {
   readonly workshop: Workshop;
   /** What people do with images that are there. */
   readonly upkeep: Upkeep;
-  /** Which node pulls what launches need. */
-  readonly turns: PullTurns;
+  /** Which node pulls or makes what launches need. */
+  readonly turns: Turns;
   /** What is made of files that stand in an image's place. */
   readonly files: FileImages;
 
@@ -62,7 +62,7 @@ export class ImageStore {
     const mostBytes = largestImage === undefined ? undefined : largestImage * 1024 ** 3;
     this.upkeep = new Upkeep(this, layout, self);
     this.workshop = { layout, self, compressionLevel, mostBytes, mostEntries };
-    this.turns = new PullTurns(this.workshop);
+    this.turns = new Turns(this.workshop);
     this.files = new FileImages(this.workshop);
   }
 

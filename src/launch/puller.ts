@@ -1,11 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
-import { parseReference, type ImageStore, type Lease } from '../image/index.js';
+import { parseReference, type ImageStore } from '../image/index.js';
 import { describeProgress, parseProgress, type PullState } from './pull-progress.js';
 import { SharedWork } from './shared-work.js';
+import { waitForTurn, type Turn } from './turn.js';
 import {
   berthCommand,
   collectMessages,
@@ -18,13 +18,6 @@ import {
   type User,
   type Waiter,
 } from './user-process.js';
-
-/**
- * How often a node looks whether another one has pulled what both need, in milliseconds: that reads one small file. Every
- * so many times it also looks whether the other is still there, which asks more of the store's file system.
- */
-const LOOK = 500;
-const LOOKS_FOR_HOLDER = 4;
 
 /** Longest line of progress, in characters: it has some 150 for each layer. */
 const MOST_LINE = 65_536;
@@ -84,38 +77,37 @@ export class Puller {
   }
 
   async #run(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
-    const lease = await this.#turn(order, waiters, stopped);
+    const turn = await this.#turn(order, waiters, stopped);
+    if (!('lease' in turn)) return;
     try {
-      // Whoever had the turn before may have been done just now.
-      if (lease && !(await this.#isThere(order))) await this.#command(order, waiters, stopped);
+      await this.#command(order, waiters, stopped);
     } finally {
-      await lease?.release();
+      await turn.lease.release();
     }
   }
 
-  /** Waits until no other node with the same store pulls the same; undefined when one has brought it. */
-  async #turn(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<Lease | undefined> {
-    const { turns } = this.store;
-    const first = await turns.take(order);
-    if (first) return first;
-    let holder = '';
+  /** Waits until no other node with the same store pulls the same, or one has brought it. */
+  async #turn(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<Turn<true>> {
+    const { uid, reference } = order;
+    let holder: string | undefined;
     const stopTelling = tellRegularly((inWords) => {
-      for (const waiter of waiters) waiter.tell(inWords ? `${nameOf(order)}: ${holder} pulls it` : '');
+      const text = holder === undefined ? nameOf(order) : `${nameOf(order)}: ${holder} pulls it`;
+      for (const waiter of waiters) waiter.tell(inWords ? text : '');
     });
-    const limit = AbortSignal.timeout(this.config.store.pullTimeout * 1000);
+    const seconds = this.config.store.pullTimeout;
+    const limit = AbortSignal.timeout(seconds * 1000);
     try {
-      for (let look = 0; ; look++) {
-        if (await this.#isThere(order)) return undefined;
-        if (look % LOOKS_FOR_HOLDER === 0) {
-          const lease = await turns.take(order);
-          if (lease) return lease;
-          holder = (await turns.holder(order)) ?? holder;
-        }
-        await sleep(LOOK, undefined, { signal: AbortSignal.any([limit, stopped]) });
-      }
+      return await waitForTurn(
+        this.store.turns,
+        { uid, words: `pull of ${reference}` },
+        {
+          find: async () => ((await this.#isThere(order)) ? true : undefined),
+          held: (host) => (holder = host),
+          signal: AbortSignal.any([limit, stopped]),
+        },
+      );
     } catch (error) {
-      if (!limit.aborted) throw error;
-      throw tooLong(order.reference, this.config.store.pullTimeout);
+      throw limit.aborted ? tooLong(reference, seconds) : error;
     } finally {
       stopTelling();
     }

@@ -55,7 +55,7 @@ function makeImages(first = '', toml = ''): PathImages {
   expect(problems).toEqual([]);
   const script = join(scratch, `reader-${++steps}`);
   writeFileSync(script, `echo start >>${scratch}/starts\n${first}\nexec ${berth.join(' ')} "$@"\n`);
-  return new PathImages(config, store.files, ['/bin/sh', script]);
+  return new PathImages(config, store.files, store.turns, ['/bin/sh', script]);
 }
 
 /** A tar archive with this text, which was changed long enough ago. */
