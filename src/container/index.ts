@@ -1,4 +1,4 @@
-export { ContainerBuilder, type Namespaces, type Serve } from './builder.js';
+export { closeNamespaces, ContainerBuilder, type Namespaces, type Serve } from './builder.js';
 export { containerKey, type Container, type ContainerRecord } from './container.js';
 export { ImageServer, type ServerRecord } from './image-server.js';
 export { entrypointFiles } from './entrypoint.js';
@@ -6,4 +6,13 @@ export { changesFor, imageWords, interiorMessage, PLAIN_INTERIOR, type Interior 
 export { occupants, type Occupants } from './ranks.js';
 export { Registry, remember } from './registry.js';
 export { launchReply } from './reply.js';
-export { accountOf, NOTHING_WANTED, specify, type Identity, type Specification, type Wanted } from './specification.js';
+export {
+  accountOf,
+  NOTHING_WANTED,
+  ownerOf,
+  specify,
+  type Identity,
+  type Owner,
+  type Specification,
+  type Wanted,
+} from './specification.js';

@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
-import type { Account } from '../native/index.js';
+import { fillIn } from '../modules/index.js';
 import {
   checkSize,
   type CacheVolume,
@@ -14,14 +14,10 @@ import {
   type Volume,
 } from '../options/index.js';
 import { v1 } from '../protocol/index.js';
+import type { Owner } from './specification.js';
 
 /** A volume that berthd has to mount before the builder can put it into its place. */
 export type PreparedVolume = SquashfsVolume | CacheVolume;
-
-/** Whose container, for what depends on that. */
-export interface Owner extends Account {
-  readonly uid: number;
-}
 
 /** What a container consists of besides its image and the files that Berth writes. */
 export interface Plan {
@@ -49,14 +45,14 @@ const { PROPAGATION_PRIVATE, PROPAGATION_SLAVE } = v1.BuildMount.Propagation;
  * a module, has something else.
  */
 export function planContainer(
-  account: Owner,
+  owner: Owner,
   config: Config,
   options: ContainerOptions,
   modules: Contribution,
   spoolDir: string,
 ): Plan {
-  const own = ownMounts(account, config, options, spoolDir);
-  const site = siteMounts(account, config, spoolDir);
+  const own = ownMounts(owner, config, options, spoolDir);
+  const site = siteMounts(owner, config, spoolDir);
   const volumes = options.volumes.map((volume) => volumePart(volume, config));
   const byDestination = new Map<string, Part>();
   for (const part of [...own, ...modules.mounts]) byDestination.set(destinationOf(part), part);
@@ -77,13 +73,13 @@ export function planContainer(
     mounts: parts.map(({ origin, message }) => ({ origin, message })),
     prepared: parts.flatMap(({ prepared }) => (prepared ? [prepared] : [])),
     files: modules.files,
-    environment: [...siteEnvironment(account, config), ...modules.environment],
+    environment: [...siteEnvironment(owner, config), ...modules.environment],
   };
 }
 
 /** What every container has, unless somebody says otherwise. */
-function ownMounts(account: Owner, config: Config, options: ContainerOptions, spoolDir: string): Part[] {
-  const { home } = account;
+function ownMounts(owner: Owner, config: Config, options: ContainerOptions, spoolDir: string): Part[] {
+  const { home } = owner.account;
   const wantsHome = options.mountHome ?? config.container.home;
   return [
     ...(wantsHome && home.startsWith('/') && home !== '/' ? [own(home, { optional: true })] : []),
@@ -101,30 +97,29 @@ function own(path: string, more: v1.BuildMount.$Properties = {}): Part {
   return { origin: 'berth', message: { source: path, destination: path, ...more } };
 }
 
-function siteMounts(account: Owner, config: Config, spoolDir: string): Part[] {
+function siteMounts(owner: Owner, config: Config, spoolDir: string): Part[] {
   return [
     // Here too, so that no volume takes its place.
     ...(spoolDir ? [own(spoolDir, { optional: true })] : []),
     ...config.container.mounts.map(({ source, destination, readOnly }) => ({
       origin: 'site',
-      message: { source: forUser(source, account), destination: forUser(destination, account), readOnly },
+      message: { source: forUser(source, owner), destination: forUser(destination, owner), readOnly },
     })),
   ];
 }
 
-function siteEnvironment(account: Owner, config: Config): PlannedChange[] {
+function siteEnvironment(owner: Owner, config: Config): PlannedChange[] {
   return config.container.environment.map((text) => {
     const end = text.indexOf('=');
     const name = text.slice(0, end);
-    const value = forUser(text.slice(end + 1), account);
+    const value = forUser(text.slice(end + 1), owner);
     return { origin: 'site', message: { kind: v1.EnvironmentChange.Kind.KIND_SET, name, value } };
   });
 }
 
-/** `%u` stands for the user's name, `%U` for their uid, `%h` for their home directory, `%%` for a percent sign. */
-function forUser(text: string, { name, uid, home }: Owner): string {
-  const words: Readonly<Record<string, string>> = { '%u': name, '%U': String(uid), '%h': home, '%%': '%' };
-  return text.replace(/%[uUh%]/g, (word) => words[word] ?? word);
+/** What stands for the user's name, uid and home directory in the site's words. */
+function forUser(text: string, { uid, account }: Owner): string {
+  return fillIn(text, { user: account.name, uid, home: account.home, jobId: 0 });
 }
 
 function volumePart(volume: Volume, { volumes: limits }: Config): Part {

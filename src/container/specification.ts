@@ -15,6 +15,11 @@ export interface Identity {
   readonly gids: readonly number[];
 }
 
+/** Whose container, with what the name service knows of them. */
+export interface Owner extends Identity {
+  readonly account: Account;
+}
+
 /** Everything the builder needs to know, and what root has to do for it. */
 export interface Specification {
   readonly message: v1.BuildSpec.$Properties;
@@ -62,40 +67,39 @@ export const NOTHING_WANTED: Wanted = {
 /**
  * @param spoolDir SlurmdSpoolDir, where PMIx has its sockets; may be empty
  * @param workspace the directory the builder mounts over
- * @throws BerthError BERTH_IDENTITY when the name service does not know the user; what {@link planContainer} throws.
+ * @throws BerthError BERTH_OPTION for root without user namespaces; what {@link planContainer} throws.
  */
-export async function specify(
-  identity: Identity,
+export function specify(
+  owner: Owner,
   config: Config,
   spoolDir: string,
   workspace: string,
   { options, modules, files }: Wanted = NOTHING_WANTED,
-): Promise<Specification> {
-  const { uid, gid } = identity;
-  const gids = [...new Set([gid, ...identity.gids])];
+): Specification {
+  const { uid, gid, account } = owner;
+  const gids = [...new Set([gid, ...owner.gids])];
   const userNamespace = config.container.userns === 'on';
   const root = options.remapRoot ?? false;
   if (root && !userNamespace) {
     const why = '[container] userns = "off": this site has no user namespaces, in which alone a user can be root';
     throw new BerthError('BERTH_OPTION', { option: '--container-remap-root', value: 'on', why });
   }
-  const account = await accountOf(uid, gids);
-  const plan = planContainer({ ...account, uid }, config, options, modules, spoolDir);
+  const plan = planContainer(owner, config, options, modules, spoolDir);
   const { allowedSources, deniedSources, deniedDestinations } = config.volumes;
   return {
     account,
     plan,
     root,
-    ...(userNamespace ? idMaps(identity, gids, account, root) : NO_ID_MAPS),
+    ...(userNamespace ? idMaps(owner, gids, root) : NO_ID_MAPS),
     message: {
       userNamespace,
       uid,
       gid,
-      gids: [...identity.gids],
+      gids: [...owner.gids],
       workspace,
       mounts: plan.mounts.map(({ message }) => message),
       files: [
-        ...accountFiles(identity, account, root, config),
+        ...accountFiles(owner, root, config),
         ...hostFiles(),
         ...[...plan.files, ...files].map(({ message }) => message),
       ],
@@ -117,7 +121,7 @@ type IdMaps = Pick<Specification, 'uidMap' | 'gidMap' | 'mapsImage' | 'pretend'>
 
 const NO_ID_MAPS: IdMaps = { uidMap: '', gidMap: '', mapsImage: false, pretend: false };
 
-function idMaps({ uid, gid }: Identity, gids: readonly number[], account: Account, root: boolean): IdMaps {
+function idMaps({ uid, gid, account }: Owner, gids: readonly number[], root: boolean): IdMaps {
   const [uidRanges = '', gidRanges = ''] = ['/etc/subuid', '/etc/subgid'].map((path) => readHostFile(path)?.toString());
   const subUids = subordinateRange(uidRanges, account.name, uid);
   const subGids = subordinateRange(gidRanges, account.name, uid);
@@ -148,12 +152,7 @@ function writableLayer(
 }
 
 /** passwd and group: the caller, what the site adds, and the image's own accounts; nobody else of the site. */
-function accountFiles(
-  { uid, gid }: Identity,
-  account: Account,
-  root: boolean,
-  config: Config,
-): v1.BuildFile.$Properties[] {
+function accountFiles({ uid, gid, account }: Owner, root: boolean, config: Config): v1.BuildFile.$Properties[] {
   const site = [config.container.passwd, config.container.group].map((path) => (path ? readHostFile(path) : undefined));
   const [passwd, group] = site.map((content) => content ?? Buffer.alloc(0));
   // Root's files keep the user's group among the names: supplementary groups stay what they are.
@@ -173,6 +172,15 @@ function hostFiles(): v1.BuildFile.$Properties[] {
     ...copyOf('/etc/localtime', { replace: true }),
     { path: '/etc/nsswitch.conf', content: Buffer.from(NSSWITCH) },
   ];
+}
+
+/**
+ * Asks the name service who this is.
+ *
+ * @throws BerthError BERTH_IDENTITY when it does not know the user.
+ */
+export async function ownerOf({ uid, gid, gids }: Identity): Promise<Owner> {
+  return { uid, gid, gids, account: await accountOf(uid, [...new Set([gid, ...gids])]) };
 }
 
 /**

@@ -1,4 +1,5 @@
-import { accountOf, changesFor, imageWords, specify, type Specification, type Wanted } from '../container/index.js';
+import { hostname } from 'node:os';
+import { accountOf, changesFor, imageWords, type Specification } from '../container/index.js';
 import { askedFor, writtenOption, type ContainerOptions, type PlannedMount } from '../options/index.js';
 import { v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -9,20 +10,20 @@ const { KIND_TMPFS, KIND_DESCRIPTOR } = v1.BuildMount.Kind;
 /**
  * Answers what a container of the asking user would be like.
  *
- * @param wanted finds out what the options' modules add
  * @throws BerthError what options and modules that make no sense stand for; BERTH_IMAGE_UNKNOWN and its like.
  */
 export async function explain(
   request: v1.ExplainRequest,
   connection: Connection,
-  { config, store }: ImageParts,
-  wanted: (options: ContainerOptions) => Promise<Wanted>,
+  { designer, store }: ImageParts,
 ): Promise<void> {
-  const { uid } = connection.peer;
-  const { options } = askedFor(request.options.map(writtenOption));
+  const { uid, pid } = connection.peer;
+  const asked = askedFor(request.options.map(writtenOption));
+  const { options } = asked;
   const { gid, gids } = await accountOf(uid, []);
   const record = await store.resolve(request.image, uid, gids);
-  const specification = await specify({ uid, gid, gids }, config, config.slurm.spoolDir, '/', await wanted(options));
+  const design = { uid, gid, gids, ...asked, jobId: 0, nodeName: hostname(), spoolDir: '' };
+  const specification = await designer.design(design, pid, Promise.resolve(record));
   const image = imageWords(record.config);
   const environment = changesFor({ image, environment: specification.plan.environment }, options);
   connection.reply({

@@ -4,11 +4,9 @@ import {
   accountOf,
   interiorMessage,
   launchReply,
-  NOTHING_WANTED,
   occupants,
   PLAIN_INTERIOR,
   type Container,
-  type Wanted,
 } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { Health } from '../health/index.js';
@@ -21,7 +19,7 @@ import {
   type Puller,
   type Waiter,
 } from '../launch/index.js';
-import { NOTHING_ASKED_FOR, type ContainerOptions } from '../options/index.js';
+import { NOTHING_ASKED_FOR } from '../options/index.js';
 import { mayUse, requireRoot } from '../policy/index.js';
 import { encodeReply, frame, v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -98,7 +96,7 @@ export class Handlers {
     if (request.images) return this.#images.list(connection);
     if (request.resolve) return this.#images.resolve(new v1.ResolveRequest(request.resolve), connection);
     if (request.explain) {
-      return explain(new v1.ExplainRequest(request.explain), connection, this.parts, wantedOf);
+      return explain(new v1.ExplainRequest(request.explain), connection, this.parts);
     }
     if (request.health) return answerHealth(this.parts.health, new v1.HealthRequest(request.health), connection);
     const answered = this.#imageRequests.handle(request, connection);
@@ -139,9 +137,10 @@ export class Handlers {
     if (purpose === v1.Purpose.PURPOSE_PREPARE) connection.reply({ launch: { containerId: launched.container.id } });
     else this.#handOut(launched, order, connection);
     launched.timeline.record('reply', start);
+    const totalUs = launched.timeline.now();
     if (launched.cold) this.parts.uses.begin(launched.container);
     this.#launches.set(connection, launched);
-    this.#logLaunch(order, launched, purpose);
+    this.#logLaunch(order, launched, purpose, totalUs);
     reconciler.jobSeen(order.jobId);
   }
 
@@ -200,7 +199,7 @@ export class Handlers {
     return { ...order, stepId: PENDING_STEP, gid: account.gid, gids: account.gids };
   }
 
-  #logLaunch(order: LaunchOrder, { container, cold, timeline }: Launched, purpose: v1.Purpose): void {
+  #logLaunch(order: LaunchOrder, { container, cold, timeline }: Launched, purpose: v1.Purpose, totalUs: number): void {
     const fields = {
       job: order.jobId,
       step: order.stepId,
@@ -210,7 +209,7 @@ export class Handlers {
       cold,
       purpose: v1.Purpose[purpose],
       us: timeline.summary(),
-      totalUs: timeline.now(),
+      totalUs,
     };
     if (cold) this.parts.log.info(fields, 'container built');
     else this.parts.log.debug(fields, 'launched');
@@ -289,10 +288,6 @@ export class Handlers {
     }
     return first;
   }
-}
-
-function wantedOf(options: ContainerOptions): Promise<Wanted> {
-  return Promise.resolve({ ...NOTHING_WANTED, options });
 }
 
 function waiterOf(purpose: v1.Purpose, connection: Connection): Waiter {

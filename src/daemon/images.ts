@@ -1,8 +1,9 @@
 import type { Config } from '../config/index.js';
-import { accountOf, NOTHING_WANTED, specify, type Registry } from '../container/index.js';
+import type { Registry } from '../container/index.js';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { pinnedReference, type ImageStore } from '../image/index.js';
-import { askedFor, writtenOption, type ContainerOptions } from '../options/index.js';
+import type { Designer } from '../launch/index.js';
+import { askedFor, writtenOption } from '../options/index.js';
 import { importScope } from '../policy/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -17,6 +18,7 @@ export interface ImageParts {
   readonly config: Config;
   readonly registry: Registry;
   readonly store: ImageStore;
+  readonly designer: Designer;
   readonly imports: ImportSessions;
   readonly requests: RequestLog;
 }
@@ -32,19 +34,16 @@ export class ImageHandlers {
   async resolve(request: v1.ResolveRequest, connection: Connection): Promise<void> {
     const { store } = this.parts;
     const { uid, gids } = await personOf(onBehalf(connection.peer, request.uid));
-    const { options } = askedFor(request.options.map(writtenOption));
-    if (request.options.length > 0) await this.#checkOptions(uid, options);
+    const asked = askedFor(request.options.map(writtenOption));
+    if (request.options.length > 0) await this.parts.designer.check({ uid, gid: gids[0] ?? 0, gids }, asked);
+    if (request.reference === '') {
+      connection.reply({ resolve: {} });
+      return;
+    }
     const record = await store.resolve(request.reference, uid, gids, await userName(uid));
     if (request.promise) await store.promise(record.digest, uid);
     const image = await imageMessage(record, this.parts);
     connection.reply({ resolve: { image, pinned: pinnedReference(request.reference, record) } });
-  }
-
-  /** What every node would refuse is refused before the job waits in a queue for it. */
-  async #checkOptions(uid: number, options: ContainerOptions): Promise<void> {
-    const { config } = this.parts;
-    const { gid, gids } = await accountOf(uid, []);
-    await specify({ uid, gid, gids }, config, config.slurm.spoolDir, '/', { ...NOTHING_WANTED, options });
   }
 
   /** @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE */

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../config/index.js';
-import { ContainerBuilder, specify, type Namespaces } from '../container/index.js';
+import { ContainerBuilder, ownerOf, specify, type Namespaces } from '../container/index.js';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { builderExecutable, native } from '../native/index.js';
 import { ProbeFailure, ProbeSession, type StuckQuestions } from './probe.js';
@@ -37,7 +37,7 @@ export async function launchCanary(config: Config, probe: ProbeSession, stuck: S
   try {
     await builder.start();
     const identity = { uid: NOBODY, gid: NOBODY, gids: [] };
-    const specification = await specify(identity, config, config.slurm.spoolDir, workspace);
+    const specification = specify(await ownerOf(identity), config, config.slurm.spoolDir, workspace);
     const mounted = await native.mountImage(file, 'squashfs', lastLoop);
     mount = mounted.mount;
     lastLoop = mounted.loopIndex;
@@ -45,7 +45,7 @@ export async function launchCanary(config: Config, probe: ProbeSession, stuck: S
     const keep = (namespaces: Namespaces): void => {
       kept = namespaces;
     };
-    await builder.finish(specification, mount, LIMIT, keep);
+    await builder.finish(specification, mount, [], LIMIT, keep);
     if (!kept) throw failed('the build ended without a container');
     await enter(kept, join(config.daemon.runtimeDirectory, 'containers', 'canary'), stuck);
   } catch (error) {

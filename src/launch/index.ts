@@ -1,3 +1,4 @@
+export { Designer, type Design } from './designer.js';
 export { Launcher, type Launched } from './launcher.js';
 export type { Caller, LaunchOrder } from './order.js';
 export { closeAside, PathImages, type FoundFile } from './path-images.js';

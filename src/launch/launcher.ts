@@ -1,14 +1,12 @@
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import {
+  closeNamespaces,
   ContainerBuilder,
   containerKey,
-  entrypointFiles,
   imageWords,
-  NOTHING_WANTED,
   type Registry,
   remember,
-  specify,
   type Container,
   type Specification,
 } from '../container/index.js';
@@ -16,6 +14,7 @@ import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
+import type { Designer } from './designer.js';
 import { ImageMounts, letGo } from './image-mounts.js';
 import { checkNameOf, checkNewName } from './named.js';
 import type { Caller, LaunchOrder } from './order.js';
@@ -71,7 +70,7 @@ export class Launcher {
     private readonly config: Config,
     store: ImageStore,
     private readonly registry: Registry,
-    private readonly workspace: string,
+    private readonly designer: Designer,
   ) {
     this.#images = new ImageMounts(config, store);
   }
@@ -244,10 +243,10 @@ export class Launcher {
   }
 
   /** What has to wait for file systems and the name service; the builder does what it can meanwhile. */
-  async #prepare({ order, timeline }: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
+  async #prepare({ order, caller, timeline }: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
     const finding = this.#images.find(order, timeline);
     const opening = finding.then((record) => this.#images.open(record, order, timeline));
-    const beginning = this.#begin(order, finding, timeline, builder);
+    const beginning = this.#begin(order, caller, finding, timeline, builder);
     // Reported below, once it is known whether the image can be had at all.
     beginning.catch(() => undefined);
     const image = await opening;
@@ -262,26 +261,18 @@ export class Launcher {
   /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
   async #begin(
     order: LaunchOrder,
+    caller: Caller,
     finding: Promise<ImageRecord>,
     timeline: Timeline,
     builder: ContainerBuilder,
   ): Promise<Specification> {
-    const specifying = timeline.measure('identity', () => this.#specify(order, finding));
+    const specifying = timeline.measure('identity', () => this.designer.design(order, caller.pid, finding));
     timeline.measure('spawn', () => builder.start()).catch(() => undefined);
     const specification = await specifying;
     specification.message.fuse = this.#images.isServed(order);
     // Its failure is told when the builder is to finish.
     timeline.measure('namespaces', () => builder.begin(specification)).catch(() => undefined);
     return specification;
-  }
-
-  async #specify(order: LaunchOrder, finding: Promise<ImageRecord>): Promise<Specification> {
-    const { options } = order;
-    const spoolDir = order.spoolDir || this.config.slurm.spoolDir;
-    // Only an entrypoint has to wait for what the image says.
-    const hasEntrypoint = options.entrypoint ?? this.config.container.entrypoint;
-    const files = hasEntrypoint ? entrypointFiles(imageWords((await finding).config).entrypoint) : [];
-    return specify(order, this.config, spoolDir, this.workspace, { ...NOTHING_WANTED, options, files });
   }
 
   async #finish(
@@ -294,7 +285,7 @@ export class Launcher {
     const served = image instanceof ServedFile ? image : undefined;
     const source = image instanceof ServedFile ? image.serve : image;
     let container: Container | undefined;
-    const building = builder.finish(specification, source, timeout, (namespaces) => {
+    const building = builder.finish(specification, source, [], timeout, (namespaces) => {
       const start = timeline.now();
       try {
         container = this.registry.add(
@@ -327,8 +318,7 @@ export class Launcher {
           namespaces,
         );
       } catch (error) {
-        native.close(namespaces.mount);
-        if (namespaces.user !== undefined) native.close(namespaces.user);
+        closeNamespaces(namespaces);
         throw error;
       }
       timeline.record('pin', start);

@@ -5,15 +5,16 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig, type Config } from '../../src/config/index.js';
 import { Registry, type Container } from '../../src/container/index.js';
 import { ImageStore, type ImageRecord } from '../../src/image/index.js';
-import { Launcher, type LaunchOrder } from '../../src/launch/index.js';
+import { Designer, Launcher, type LaunchOrder } from '../../src/launch/index.js';
 import { native } from '../../src/native/index.js';
 import { Caller } from './helpers/caller.js';
-import { enterContainer } from './helpers/container.js';
+import { AS_RANK, enterContainer } from './helpers/container.js';
 import { directory, file, makeArchive, toolbox } from './helpers/images.js';
 import { program, Running } from './helpers/programs.js';
 import { childrenNamed, loopsOn } from './helpers/residue.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
+import { Modules } from '../../src/modules/index.js';
 import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 let scratch: string;
@@ -59,7 +60,8 @@ function configure(text = ''): Config {
 function makeLauncher(text = ''): Launcher {
   const workspace = join(scratch, 'workspace');
   mkdirSync(workspace, { recursive: true, mode: 0o755 });
-  return new Launcher(configure(text), store, registry, workspace);
+  const config = configure(text);
+  return new Launcher(config, store, registry, new Designer(config, new Modules(config.modules), workspace));
 }
 
 function order(changes: Partial<LaunchOrder> = {}): LaunchOrder {
@@ -76,7 +78,7 @@ function order(changes: Partial<LaunchOrder> = {}): LaunchOrder {
 }
 
 function ask(container: Container, question: string, ...paths: readonly string[]): Promise<string> {
-  return enterContainer(container, container.namespaces, '/toolbox', question, ...paths);
+  return enterContainer(container, container.namespaces, AS_RANK, '/toolbox', question, ...paths);
 }
 
 describe('a launch', () => {
@@ -309,7 +311,9 @@ describe('a launch that fails', () => {
     const full = new Registry(join(scratch, 'full'));
     const workspace = join(scratch, 'workspace');
     mkdirSync(workspace, { recursive: true });
-    const launcher = new Launcher(configure(), store, full, workspace);
+    const config = configure();
+    const designer = new Designer(config, new Modules(config.modules), workspace);
+    const launcher = new Launcher(config, store, full, designer);
     const fill = openSync(join(scratch, 'full', 'fill'), 'w');
     try {
       for (;;) writeFileSync(fill, Buffer.alloc(1 << 20));

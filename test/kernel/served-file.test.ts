@@ -17,12 +17,13 @@ import { parseConfig } from '../../src/config/index.js';
 import { Registry, type Container } from '../../src/container/index.js';
 import { BerthError } from '../../src/errors/index.js';
 import { ImageStore } from '../../src/image/index.js';
-import { closeAside, Launcher, type Launched, type LaunchOrder } from '../../src/launch/index.js';
+import { closeAside, Designer, Launcher, type Launched, type LaunchOrder } from '../../src/launch/index.js';
 import { Caller } from './helpers/caller.js';
-import { enterContainer } from './helpers/container.js';
+import { AS_RANK, enterContainer } from './helpers/container.js';
 import { directory, file, makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
+import { Modules } from '../../src/modules/index.js';
 import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 const nobody = { uid: 65_534, gid: 65_534, gids: [65_534, 4] } as const;
@@ -75,7 +76,7 @@ function makeLauncher(inRegistry = registry): Launcher {
   expect(problems).toEqual([]);
   const workspace = join(scratch, 'workspace');
   mkdirSync(workspace, { recursive: true, mode: 0o755 });
-  return new Launcher(config, store, inRegistry, workspace);
+  return new Launcher(config, store, inRegistry, new Designer(config, new Modules(config.modules), workspace));
 }
 
 async function launch(
@@ -107,7 +108,7 @@ async function launch(
 }
 
 const ask = (container: Container, question: string, ...paths: readonly string[]): Promise<string> =>
-  enterContainer(container, container.namespaces, '/toolbox', question, ...paths);
+  enterContainer(container, container.namespaces, AS_RANK, '/toolbox', question, ...paths);
 
 /** Those that run, as the machine may take its time to reap them. */
 function servers(): number[] {
@@ -263,7 +264,9 @@ describe('a launch fails, and leaves nothing,', () => {
   it('where users may not open /dev/fuse', async () => {
     const by = await callerWithFuse('0600');
     try {
-      expect(await failure(launch(makeLauncher(), image, by))).toBe('BERTH_FUSE_UNAVAILABLE: open: /dev/fuse: EACCES');
+      expect(await failure(launch(makeLauncher(), image, by))).toBe(
+        'BERTH_FUSE_UNAVAILABLE: open: /dev/fuse: permission denied',
+      );
     } finally {
       await by.close();
     }
