@@ -58,14 +58,17 @@ declare module 'berth-native' {
    */
   export function readFile(path: string, limit: number): Promise<Buffer>;
 
-  export interface OpenedFile {
-    fd: number;
+  export interface FileStatus {
     isRegular: boolean;
     /** Permission bits. */
     mode: number;
     uid: number;
     /** In bytes. */
     size: number;
+  }
+
+  export interface OpenedFile extends FileStatus {
+    fd: number;
   }
 
   /** open(2), read-only and not through a symbolic link (ELOOP), and fstat(2), in one turn of the thread pool. */
@@ -118,6 +121,19 @@ declare module 'berth-native' {
    */
   export function mountImage(image: number, filesystem: 'squashfs' | 'erofs', candidate: number): Promise<ImageMount>;
 
+  /**
+   * {@link openFile} and {@link mountImage} in one turn of the thread pool. Only a regular file of `size` bytes that is
+   * `owner`'s, and that nobody else may write to, is mounted; of any other the kernel sees nothing, and what it is comes
+   * back instead.
+   */
+  export function mountStoredImage(
+    path: string,
+    owner: number,
+    size: number,
+    filesystem: 'squashfs' | 'erofs',
+    candidate: number,
+  ): Promise<ImageMount | FileStatus>;
+
   /** mount_setattr(MOUNT_ATTR_IDMAP) on a detached mount (Linux 5.12). */
   export function idmapMount(mount: number, userNamespace: number): void;
 
@@ -132,11 +148,11 @@ declare module 'berth-native' {
   }
 
   /**
-   * Starts the builder executable with /dev/null as input and output, our standard error, and two descriptors: 3 the
-   * socket, 4 the pidfd of the process whose mount namespace it is to build in. It is killed when this process ends.
-   * On the thread pool: vfork(2) waits until the new process has called execve(2), which on a busy node takes a while.
+   * Starts an executable of ours with /dev/null as input and output, our standard error, and as descriptor 3 the socket;
+   * 4 is a duplicate of `other`, where that is given. It is killed when this process ends. On the thread pool: vfork(2)
+   * waits until the new process has called execve(2), which on a busy node takes a while.
    */
-  export function spawnBuilder(executable: string, caller: number): Promise<Builder>;
+  export function spawnBuilder(executable: string, other?: number): Promise<Builder>;
 
   /** waitid(2) of a child, without waiting: true when it was reaped, or is not ours. */
   export function reap(pidfd: number): boolean;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <napi.h>
+#include <sys/stat.h>
 
 #include <string>
 
@@ -57,6 +58,9 @@ class Task : public Napi::AsyncWorker {
 int integer(const Napi::CallbackInfo& info, size_t index);
 int integer(const Napi::Value& value, const std::string& what);
 std::string text(const Napi::CallbackInfo& info, size_t index);
+
+/// The members of FileStatus.
+void set_status(Napi::Object value, const struct stat& status);
 
 void export_files(Napi::Env env, Napi::Object exports);
 void export_mounts(Napi::Env env, Napi::Object exports);

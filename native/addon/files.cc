@@ -38,10 +38,7 @@ int open_and_look(OpenedFile& file, Failure& failure) {
 Napi::Value opened_to_value(Napi::Env env, OpenedFile& file) {
     Napi::Object value = Napi::Object::New(env);
     value.Set("fd", file.fd.release());
-    value.Set("isRegular", S_ISREG(file.status.st_mode));
-    value.Set("mode", static_cast<double>(file.status.st_mode & 07777));
-    value.Set("uid", static_cast<double>(file.status.st_uid));
-    value.Set("size", static_cast<double>(file.status.st_size));
+    set_status(value, file.status);
     return value;
 }
 
@@ -52,6 +49,13 @@ Napi::Value open_file_binding(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+void set_status(Napi::Object value, const struct stat& status) {
+    value.Set("isRegular", S_ISREG(status.st_mode));
+    value.Set("mode", static_cast<double>(status.st_mode & 07777));
+    value.Set("uid", static_cast<double>(status.st_uid));
+    value.Set("size", static_cast<double>(status.st_size));
+}
 
 void export_files(Napi::Env env, Napi::Object exports) {
     exports.Set("readFile", Napi::Function::New(env, read_file_binding));

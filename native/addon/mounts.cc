@@ -1,5 +1,6 @@
 #include <chrono>
 
+#include "../sys/file.h"
 #include "../sys/loop.h"
 #include "../sys/mount.h"
 #include "border.h"
@@ -8,8 +9,8 @@ namespace berth::addon {
 namespace {
 
 struct ImageMount {
-    int image;
-    int candidate;
+    int image = -1;
+    int candidate = -1;
     std::string filesystem;
     Fd mount;
     int loop_index = -1;
@@ -53,6 +54,43 @@ Napi::Value mount_image_binding(const Napi::CallbackInfo& info) {
     return Task<ImageMount>::run(info.Env(), std::move(task), mount_image, to_value);
 }
 
+struct StoredImage {
+    std::string path;
+    uid_t owner;
+    off_t size;
+    struct stat status = {};
+    bool trusted = false;
+    ImageMount image;
+};
+
+int mount_stored_image(StoredImage& task, Failure& failure) {
+    const Fd file = open_file(task.path.c_str(), task.status, failure);
+    if (!file) return -1;
+    const struct stat& status = task.status;
+    task.trusted = S_ISREG(status.st_mode) && status.st_uid == task.owner &&
+                   (status.st_mode & (S_IWGRP | S_IWOTH)) == 0 && status.st_size == task.size;
+    if (!task.trusted) return 0;
+    task.image.image = file.get();
+    return mount_image(task.image, failure);
+}
+
+Napi::Value stored_to_value(Napi::Env env, StoredImage& task) {
+    if (task.trusted) return to_value(env, task.image);
+    Napi::Object value = Napi::Object::New(env);
+    set_status(value, task.status);
+    return value;
+}
+
+Napi::Value mount_stored_image_binding(const Napi::CallbackInfo& info) {
+    StoredImage task;
+    task.path = text(info, 0);
+    task.owner = static_cast<uid_t>(info[1].As<Napi::Number>().Uint32Value());
+    task.size = static_cast<off_t>(info[2].As<Napi::Number>().Int64Value());
+    task.image.filesystem = text(info, 3);
+    task.image.candidate = integer(info, 4);
+    return Task<StoredImage>::run(info.Env(), std::move(task), mount_stored_image, stored_to_value);
+}
+
 void idmap_binding(const Napi::CallbackInfo& info) {
     Failure failure;
     if (idmap(integer(info, 0), integer(info, 1), failure) < 0) throw to_error(info.Env(), failure);
@@ -62,6 +100,7 @@ void idmap_binding(const Napi::CallbackInfo& info) {
 
 void export_mounts(Napi::Env env, Napi::Object exports) {
     exports.Set("mountImage", Napi::Function::New(env, mount_image_binding));
+    exports.Set("mountStoredImage", Napi::Function::New(env, mount_stored_image_binding));
     exports.Set("idmapMount", Napi::Function::New(env, idmap_binding));
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 struct NewBuilder {
     std::string executable;
-    Fd caller;
+    Fd other;
     Fd ours;
     Child child;
 };
@@ -21,8 +21,8 @@ struct NewBuilder {
 int spawn_builder(NewBuilder& builder, Failure& failure) {
     Fd theirs;
     if (socket_pair(builder.ours, theirs, failure) < 0) return -1;
-    const int descriptors[] = {theirs.get(), builder.caller.get()};
-    builder.child = spawn(builder.executable.c_str(), descriptors, 2, failure);
+    const int descriptors[] = {theirs.get(), builder.other.get()};
+    builder.child = spawn(builder.executable.c_str(), descriptors, builder.other ? 2 : 1, failure);
     return builder.child.pid < 0 ? -1 : 0;
 }
 
@@ -37,12 +37,15 @@ Napi::Value builder_to_value(Napi::Env env, NewBuilder& builder) {
 Napi::Value spawn_builder_binding(const Napi::CallbackInfo& info) {
     NewBuilder builder;
     builder.executable = text(info, 0);
-    // Of our own: the caller's may be closed, and its number used again, before the thread gets to it.
-    builder.caller = Fd(fcntl(integer(info, 1), F_DUPFD_CLOEXEC, 0));
-    if (!builder.caller) {
-        Failure failure;
-        failure.set("fcntl", "F_DUPFD_CLOEXEC");
-        throw to_error(info.Env(), failure);
+    if (!info[1].IsUndefined()) {
+        // Of our own: what we were given may be closed, and its number used again, before the thread gets to
+        // it.
+        builder.other = Fd(fcntl(integer(info, 1), F_DUPFD_CLOEXEC, 0));
+        if (!builder.other) {
+            Failure failure;
+            failure.set("fcntl", "F_DUPFD_CLOEXEC");
+            throw to_error(info.Env(), failure);
+        }
     }
     return Task<NewBuilder>::run(info.Env(), std::move(builder), spawn_builder, builder_to_value);
 }

@@ -12,7 +12,7 @@ import { makeDirectory, writeDurably } from './durable.js';
 import { storeFailure } from './failures.js';
 import { Layout, type Scope } from './layout.js';
 import { formatRecord, parseRecord, type ImageRecord } from './record.js';
-import { parseReference, storeKey, type Reference } from './reference.js';
+import { parseReference, storeKey } from './reference.js';
 
 /** In bytes: four times what a record with the longest configuration takes. */
 const LARGEST_RECORD = 1024 * 1024;
@@ -38,7 +38,9 @@ export async function findImage(layout: Layout, text: string, person: Person, us
   const reference = parseReference(text);
   const name = storeKey(reference);
   const key = reference.kind === 'name' ? (reference.digest ?? reference.text) : reference.text;
-  const scopes = await scopesOf(reference, person);
+  const named = reference.kind === 'name' ? reference.owner : undefined;
+  // Without waiting where nobody is named: the look begins in this very turn, before anything else the launch needs.
+  const scopes = named === undefined ? ownScopes(person) : await scopesOf(named);
   // At once: most images are the site's, and each look takes as long as the store's file system.
   const records = await Promise.all(scopes.map((scope) => readName(layout, scope, key)));
   const found =
@@ -75,7 +77,7 @@ export async function unknownImage(layout: Layout, name: string, person: Person,
 
 /** The name that this person may have meant. Neither a name that cannot be read nor one they may not use is suggested. */
 async function meantName(layout: Layout, name: string, person: Person): Promise<string | undefined> {
-  const scopes: Scope[] = person.uid === 0 ? ['site'] : [person.uid, 'site'];
+  const scopes = ownScopes(person);
   const keys = await Promise.all(scopes.map((scope) => namesIn(layout, scope).catch(() => [])));
   const meant = suggestion(name, keys.flat());
   if (meant === undefined) return undefined;
@@ -90,9 +92,12 @@ function suggestion(name: string, candidates: readonly string[]): string | undef
   return nearest(name, tags) ?? tags[0] ?? nearest(name, candidates);
 }
 
-async function scopesOf(reference: Reference, { uid }: Person): Promise<Scope[]> {
-  if (reference.kind !== 'name' || reference.owner === undefined) return uid === 0 ? ['site'] : [uid, 'site'];
-  const owner = await uidOf(reference.owner);
+function ownScopes({ uid }: Pick<Person, 'uid'>): Scope[] {
+  return uid === 0 ? ['site'] : [uid, 'site'];
+}
+
+async function scopesOf(account: string): Promise<Scope[]> {
+  const owner = await uidOf(account);
   return owner === undefined ? [] : [owner];
 }
 

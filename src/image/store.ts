@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { BerthError, errorCode, reasonOf } from '../errors/index.js';
-import { native, type OpenedFile } from '../native/index.js';
+import { native, type FileStatus, type ImageMount } from '../native/index.js';
 import { mayUseImage } from '../policy/index.js';
 import { imageInPlace } from './condemned.js';
 import { makeDirectory } from './durable.js';
@@ -120,13 +120,27 @@ export class ImageStore {
    */
   async openImage(record: ImageRecord): Promise<number> {
     const path = this.layout.image(record.digest);
-    const image = await this.#openFile(record, path).catch((error: unknown) => {
-      throw damaged(record, errorCode(error) === 'ELOOP' ? `${path} is a symbolic link` : reasonOf(error), error);
-    });
+    const image = await this.#withFile(record, path, () => native.openFile(path));
     const why = distrust(image, record, path);
     if (why === undefined) return image.fd;
     native.close(image.fd);
     throw damaged(record, why);
+  }
+
+  /**
+   * Mounts the file of a resolved image, detached, where nobody but berthd can have written it.
+   *
+   * @param candidate index of a loop device that may serve it already, or -1.
+   * @throws BerthError BERTH_IMAGE_DAMAGED
+   */
+  async mountImage(record: ImageRecord, candidate: number): Promise<ImageMount> {
+    const path = this.layout.image(record.digest);
+    const { size, format } = record;
+    const mounted = await this.#withFile(record, path, () =>
+      native.mountStoredImage(path, ownUid(), size, format, candidate),
+    );
+    if ('mount' in mounted) return mounted;
+    throw damaged(record, distrust(mounted, record, path) ?? `${path} is not trusted`);
   }
 
   /**
@@ -202,13 +216,15 @@ export class ImageStore {
     }
   }
 
-  async #openFile({ digest }: ImageRecord, path: string): ReturnType<typeof native.openFile> {
+  async #withFile<T>(record: ImageRecord, path: string, work: () => Promise<T>): Promise<T> {
     try {
-      return await native.openFile(path);
+      return await work().catch(async (error: unknown) => {
+        // A collector on another host may have been at it: whoever needs it puts it back.
+        if (errorCode(error) !== 'ENOENT' || !(await imageInPlace(this.layout, record.digest))) throw error;
+        return work();
+      });
     } catch (error) {
-      // A collector on another host may have been at it: whoever needs it puts it back.
-      if (errorCode(error) === 'ENOENT' && (await imageInPlace(this.layout, digest))) return native.openFile(path);
-      throw error;
+      throw damaged(record, errorCode(error) === 'ELOOP' ? `${path} is a symbolic link` : reasonOf(error), error);
     }
   }
 
@@ -222,7 +238,7 @@ export class ImageStore {
 }
 
 /** Why the opened file is not what berthd wrote there; undefined when it is. */
-function distrust(image: OpenedFile, { size }: ImageRecord, path: string): string | undefined {
+function distrust(image: FileStatus, { size }: ImageRecord, path: string): string | undefined {
   if (!image.isRegular) return `${path} is not a regular file`;
   if (image.uid !== ownUid()) return `${path} belongs to uid ${image.uid}, not to uid ${ownUid()}`;
   if ((image.mode & 0o022) !== 0) return `others than its owner may write to ${path}`;

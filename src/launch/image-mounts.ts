@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import { close } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
-import { isNativeError, native } from '../native/index.js';
+import { isNativeError, native, type ImageMount } from '../native/index.js';
 import type { LaunchOrder } from './order.js';
 import { ServedFile } from './served-file.js';
 import type { Timeline } from './timeline.js';
@@ -36,14 +35,19 @@ export class ImageMounts {
    */
   async open(record: ImageRecord, order: LaunchOrder, timeline: Timeline): Promise<number | ServedFile> {
     const { file } = order;
-    if (file?.descriptor === undefined) return this.#mount(record, timeline);
-    if (this.isServed(order)) return new ServedFile({ ...order, path: file.path }, file.descriptor);
+    if (file?.descriptor === undefined) {
+      return this.#mount(record, timeline, (candidate) => this.store.mountImage(record, candidate));
+    }
+    const { path, descriptor } = file;
+    if (this.isServed(order)) return new ServedFile({ ...order, path }, descriptor);
     try {
-      return await this.#mountFile(file.descriptor, record, timeline);
+      return await this.#mount(record, timeline, (candidate) =>
+        native.mountImage(descriptor, record.format, candidate),
+      );
     } catch (error) {
-      if (!(error instanceof BerthError)) throw error;
-      const { why } = error;
-      throw new BerthError('BERTH_FILE_UNUSABLE', { path: file.path, host: order.nodeName, why }, { cause: error });
+      if (!isNativeError(error)) throw error;
+      const why = error.message;
+      throw new BerthError('BERTH_FILE_UNUSABLE', { path, host: order.nodeName, why }, { cause: error });
     }
   }
 
@@ -52,28 +56,15 @@ export class ImageMounts {
     return file?.descriptor !== undefined && this.config.store.files === 'fuse';
   }
 
-  async #mount(record: ImageRecord, timeline: Timeline): Promise<number> {
-    const file = await this.store.openImage(record);
-    try {
-      return await this.#mountFile(file, record, timeline);
-    } finally {
-      // On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it.
-      close(file, () => undefined);
-    }
-  }
-
-  async #mountFile(file: number, record: ImageRecord, timeline: Timeline): Promise<number> {
-    const start = timeline.now();
-    const mounting = native.mountImage(file, record.format, this.#loops.get(record.digest) ?? -1);
-    try {
-      const { mount, loopIndex } = await mounting;
-      this.#loops.set(record.digest, loopIndex);
-      timeline.record('image mount', start);
-      return mount;
-    } catch (error) {
-      if (!isNativeError(error)) throw error;
-      throw new BerthError('BERTH_IMAGE_DAMAGED', { name: record.name, why: error.message }, { cause: error });
-    }
+  /** @param mount gets the index of a loop device that may serve the image already, or -1 */
+  async #mount(
+    { digest }: ImageRecord,
+    timeline: Timeline,
+    mount: (candidate: number) => Promise<ImageMount>,
+  ): Promise<number> {
+    const mounted = await timeline.measure('image mount', () => mount(this.#loops.get(digest) ?? -1));
+    this.#loops.set(digest, mounted.loopIndex);
+    return mounted.mount;
   }
 }
 

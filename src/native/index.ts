@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Native from 'berth-native';
 
-export type { Account, Builder, ImageMount, NativeError, OpenedFile, PeerCredentials } from 'berth-native';
+export type { Account, Builder, FileStatus, ImageMount, NativeError, OpenedFile, PeerCredentials } from 'berth-native';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
