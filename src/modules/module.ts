@@ -69,11 +69,9 @@ export interface ModuleCdi {
 
 /** The host's MPI library, to be used instead of an image's. */
 export interface ModuleMpi {
-  /** The library itself. */
-  readonly library: string;
-  /** Further names under which programs of the same ABI look for it. */
-  readonly names: readonly string[];
-  /** Where the library's parts are that it loads while it runs. They appear at the same place in the container. */
+  /** Its libraries, such as /usr/lib64/libmpi.so.12. Programs find each by the name that it has here, and by its soname. */
+  readonly libraries: readonly string[];
+  /** Directories with parts that it loads while it runs. They appear at the same place in the container. */
   readonly components: readonly string[];
   /** Libraries of the image that are kept, by soname, besides those of the C and C++ runtimes. */
   readonly keep: readonly string[];

@@ -1,10 +1,13 @@
 import { BerthError } from '../errors/index.js';
-import type { Contribution, PlannedChange, PlannedFile, PlannedMount } from '../options/index.js';
+import type { Contribution } from '../options/index.js';
 import { CatalogueReader, type Catalogue } from './catalogue.js';
 import { environmentOf, filesOf, mountsOf } from './contribute.js';
 import { matches } from './glob.js';
+import type { ContainerCheck } from './inside.js';
 import { JobDevices } from './job-devices.js';
 import type { Automatic } from './module.js';
+import { mpiOf } from './mpi/contribution.js';
+import { HostMpiFinder } from './mpi/host.js';
 import { selectModules } from './select.js';
 import { cannotUse, type ModulesRequest, type ModuleUse } from './use.js';
 
@@ -19,11 +22,14 @@ export interface ModulesConfig {
 export interface ModulesContribution extends Contribution {
   /** Of the modules, in the order in which they apply. */
   readonly names: readonly string[];
+  /** What has to hold of the container once it is built, before a program is started in it. */
+  readonly checks: readonly ContainerCheck[];
 }
 
 /** The site's modules, and what they add to containers. */
 export class Modules {
   readonly #reader: CatalogueReader;
+  readonly #mpi = new HostMpiFinder();
 
   constructor(private readonly config: ModulesConfig) {
     this.#reader = new CatalogueReader(config.directory);
@@ -48,7 +54,7 @@ export class Modules {
       holds: (condition) => holds(condition, devices),
     });
     const uses = modules.map((module) => ({ module, request, devices }));
-    const parts = await Promise.all(uses.map(contributionOf));
+    const parts = await Promise.all(uses.map((use) => this.#contributionOf(use)));
     const mounts = parts.flatMap((part) => part.mounts);
     const files = parts.flatMap((part) => part.files);
     return {
@@ -64,6 +70,23 @@ export class Modules {
         (file) => `${file.target ?? ''}\n${String(file.content)}`,
       ),
       environment: parts.flatMap((part) => part.environment),
+      checks: parts.flatMap((part) => part.checks),
+    };
+  }
+
+  async #contributionOf(use: ModuleUse): Promise<Omit<ModulesContribution, 'names'>> {
+    const { mpi } = use.module;
+    await checkDevices(use);
+    const [mounts, files, fromMpi] = await Promise.all([
+      mountsOf(use),
+      filesOf(use),
+      mpi ? mpiOf(use, mpi, this.#mpi) : undefined,
+    ]);
+    return {
+      mounts: [...mounts, ...(fromMpi?.mounts ?? [])],
+      files,
+      environment: [...environmentOf(use), ...(fromMpi?.environment ?? [])],
+      checks: fromMpi?.checks ?? [],
     };
   }
 }
@@ -72,16 +95,6 @@ async function holds(condition: Exclude<Automatic, 'never' | 'always'>, devices:
   if ('path' in condition) return (await matches(condition.path)).length > 0;
   const nodes = await matches(condition.device);
   return nodes.length > 0 && (await devices.granted(nodes)).size > 0;
-}
-
-async function contributionOf(use: ModuleUse): Promise<Contribution> {
-  await checkDevices(use);
-  const [mounts, files]: [readonly PlannedMount[], readonly PlannedFile[]] = await Promise.all([
-    mountsOf(use),
-    filesOf(use),
-  ]);
-  const environment: readonly PlannedChange[] = environmentOf(use);
-  return { mounts, files, environment };
 }
 
 /** Without them the program would say what is wrong in words of its own, or hang. */

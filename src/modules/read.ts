@@ -151,13 +151,15 @@ function readCdi(table: Table): { cdi?: ModuleCdi } {
 }
 
 function readMpi(table: Table): { mpi?: ModuleMpi } {
-  const library = table.required('library', forms.path);
+  const libraries = table.list('libraries', forms.path);
+  if (libraries.length === 0)
+    table.problem([], `${table.title} has no libraries`, 'expected libraries = ["/…/libmpi.so.12"]');
   const mpi = {
-    names: table.list('names', forms.soname),
+    libraries,
     components: table.list('components', forms.path),
     keep: table.list('keep', forms.soname),
     check: table.text('check', forms.oneOf(['version', 'soname'])) ?? 'version',
   };
   table.finish();
-  return library === undefined ? {} : { mpi: { library, ...mpi } };
+  return { mpi };
 }

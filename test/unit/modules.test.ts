@@ -97,7 +97,7 @@ describe('a module file', () => {
     ['a name that is none', 'requires = ["none"]', 'requires is "none": expected the name of a module'],
     ['mandatory without a when', 'mandatory = true', 'the module is never used by itself'],
     ['a kind that is none', '[cdi]\nkind = "gpu"', 'kind is "gpu": expected VENDOR/CLASS'],
-    ['no library', '[mpi]\ncheck = "version"', '[mpi] has no library'],
+    ['no library', '[mpi]\ncheck = "version"', '[mpi] has no libraries'],
     ['a table for an array', '[mounts]\nsource = "/a"', 'mounts is a table: expected tables [[mounts]]'],
   ])('may not have %s', async (_, text, told) => {
     expect(await faultsOf(text)).toContain(told);
@@ -153,7 +153,7 @@ describe('a module file', () => {
 describe('the directory', () => {
   it('need not be there', async () => {
     rmSync(directory, { recursive: true });
-    await expect(use(undefined)).resolves.toEqual({ names: [], mounts: [], files: [], environment: [] });
+    await expect(use(undefined)).resolves.toEqual({ names: [], mounts: [], files: [], environment: [], checks: [] });
     await expect(use(['gpu'])).rejects.toMatchObject({ code: 'BERTH_MODULE_UNKNOWN', hint: 'there are none' });
   });
 
