@@ -96,7 +96,7 @@ declare module 'berth-native' {
   export function signal(pidfd: number, signal: number): void;
 
   /** Opens /proc/PID/ns/KIND and makes sure, through the pidfd, that it was that process's. */
-  export function openNamespace(pid: number, pidfd: number, kind: 'mnt' | 'user'): number;
+  export function openNamespace(pid: number, pidfd: number, kind: 'mnt' | 'user' | 'net' | 'ipc' | 'uts'): number;
 
   /** The user namespace that owns a namespace: ioctl NS_GET_USERNS (Linux 4.9). */
   export function owningUserNamespace(namespace: number): number;
@@ -137,8 +137,17 @@ declare module 'berth-native' {
   /** mount_setattr(MOUNT_ATTR_IDMAP) on a detached mount (Linux 5.12). */
   export function idmapMount(mount: number, userNamespace: number): void;
 
-  /** Writes /proc/PID/uid_map and gid_map, one write each, as user_namespaces(7) asks. */
-  export function writeIdMaps(pid: number, pidfd: number, uidMap: string, gidMap: string): void;
+  /**
+   * Writes /proc/PID/uid_map and gid_map, one write each, as user_namespaces(7) asks; before them "deny" to setgroups,
+   * unless `mayDropGroups`: who drops a group gains what a file denies to that group.
+   */
+  export function writeIdMaps(
+    pid: number,
+    pidfd: number,
+    uidMap: string,
+    gidMap: string,
+    mayDropGroups: boolean,
+  ): void;
 
   export interface Builder {
     pid: number;

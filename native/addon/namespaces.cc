@@ -37,7 +37,9 @@ void write_id_maps_binding(const Napi::CallbackInfo& info) {
     Failure failure;
     const std::string uid_map = text(info, 2);
     const std::string gid_map = text(info, 3);
-    if (write_id_maps(integer(info, 0), integer(info, 1), uid_map.c_str(), gid_map.c_str(), failure) < 0)
+    const bool may_drop_groups = info[4].ToBoolean();
+    if (write_id_maps(integer(info, 0), integer(info, 1), uid_map.c_str(), gid_map.c_str(), may_drop_groups,
+                      failure) < 0)
         throw to_error(info.Env(), failure);
 }
 

@@ -3,7 +3,8 @@
 // docs/adr/0002.
 //
 // Descriptors: 3 the socket to berthd, 4 a pidfd of the process whose mount namespace is the starting point.
-// Takes no arguments and no environment. The image mount comes over the socket, last: berthd has the image
+// Takes no arguments and no environment. Other mounts of berthd's come right after the specification, the
+// image mount comes over the socket, last: berthd has the image
 // looked up and mounted while everything here is done that does not need it.
 
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include "../sys/mount.h"
 #include "fuse.h"
 #include "identity.h"
+#include "others.h"
 #include "root.h"
 #include "spec.h"
 
@@ -34,6 +36,7 @@ int report_failure(const Progress& progress) {
     event.step = progress.step;
     set_text(event.call, sizeof event.call, progress.failure.call);
     set_text(event.object, sizeof event.object, progress.failure.object);
+    set_text(event.reason, sizeof event.reason, progress.reason.c_str());
     event.error_number = static_cast<uint32_t>(progress.failure.error);
     Failure ignored;
     send_event(kSocket, event, ignored);
@@ -49,24 +52,29 @@ int report_and_wait(berth_v1_BuildEvent_Kind kind, Failure& failure) {
 
 /// From the caller's mount namespace to one of our own, in a user namespace of the user's where the site
 /// allows that.
-int enter_namespaces(const Spec& spec, Progress& progress) {
+int enter_namespaces(const Spec& spec, const std::vector<Fd>& descriptors, Progress& progress) {
     Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
     // setns(2) with a pidfd: Linux 5.8.
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);
+    const int others = other_namespaces(spec);
     if (!spec.user_namespace) {
+        if (unshare(others) < 0) return failure.set("unshare", "network, IPC or UTS namespace");
+        if (raise_loopback(spec, failure) < 0) return -1;
         if (keep_building_capabilities(failure) < 0) return -1;
         if (unshare(CLONE_NEWNS) < 0) return failure.set("unshare", "mount namespace");
         if (make_slave("/", failure) < 0) return -1;
         return report_and_wait(berth_v1_BuildEvent_Kind_KIND_NAMESPACES, failure);
     }
+    if (!descriptors.empty() && stage_mounts(spec, descriptors, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
     if (become_user(spec, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
     // A mount namespace of a less privileged user namespace receives the host's later mounts and sends none
     // (mount_namespaces(7)), so there is nothing to make a slave.
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return failure.set("unshare", "user namespace");
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | others) < 0) return failure.set("unshare", "user namespace");
+    if (raise_loopback(spec, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
     return report_and_wait(berth_v1_BuildEvent_Kind_KIND_NAMESPACES, failure);
 }
@@ -76,7 +84,10 @@ int obtain_image(const Spec& spec, Fd& image, Progress& progress) {
     Failure& failure = progress.failure;
     if (!spec.fuse) {
         progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
-        return receive_image(kSocket, image, failure);
+        std::vector<Fd> mounts;
+        if (receive_mounts(kSocket, 1, mounts, failure) < 0) return -1;
+        image = std::move(mounts[0]);
+        return 0;
     }
     progress.step = berth_v1_BuildStep_BUILD_STEP_FUSE;
     Fd device;
@@ -95,16 +106,22 @@ int run() {
     Spec spec;
     if (receive_spec(kSocket, spec, progress.failure) < 0) return report_failure(progress);
     umask(0);
-    if (enter_namespaces(spec, progress) < 0) return report_failure(progress);
-    std::vector<Source> sources;
-    if (open_sources(spec, sources, progress) < 0) return report_failure(progress);
+    progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
+    std::vector<Fd> descriptors;
+    const size_t count = spec.descriptor_count();
+    if (count > 0 && receive_mounts(kSocket, count, descriptors, progress.failure) < 0)
+        return report_failure(progress);
+    if (enter_namespaces(spec, descriptors, progress) < 0) return report_failure(progress);
+    Sources sources;
+    if (open_sources(spec, descriptors, sources, progress) < 0) return report_failure(progress);
+    descriptors.clear();
     Fd workspace;
     if (make_workspace(spec, workspace, progress) < 0) return report_failure(progress);
     Fd image;
     if (obtain_image(spec, image, progress) < 0) return report_failure(progress);
     if (build_root(spec, workspace.get(), image.get(), sources, progress) < 0)
         return report_failure(progress);
-    sources.clear();
+    sources = Sources();
     image.reset();
     if (report_and_wait(berth_v1_BuildEvent_Kind_KIND_BUILT, progress.failure) < 0) return 1;
     return 0;

@@ -5,45 +5,64 @@
 #include <unistd.h>
 
 #include "../sys/mount.h"
-#include "identity.h"
+#include "destinations.h"
 #include "skeleton.h"
+#include "tmpfs.h"
+#include "writable.h"
 
 namespace berth::builder {
 namespace {
 
-// Directories and a few small files: what a container needs is some tens of KiB. The bound is the tmpfs's own
-// default of half the memory otherwise, which a private mount namespace need not be able to fill.
-constexpr char kSkeletonSize[] = "16m";
+// MiB. Directories and a few small files: what a container needs is some tens of KiB. The bound is the
+// tmpfs's own default of half the memory otherwise, which a private mount namespace need not be able to fill.
+constexpr uint32_t kSkeletonSize = 16;
 
 int open_directory(int workspace, const char* name, Fd& directory, Failure& failure) {
     directory = Fd(openat(workspace, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     return directory ? 0 : failure.set("open", name);
 }
 
-int mount_overlay(const Spec& spec, int workspace, Fd& root, Failure& failure) {
+int mount_overlay(const Spec& spec, int workspace, const UpperLayer& layer, Fd& root, Failure& failure) {
     const std::string lower = spec.workspace + "/skeleton:" + spec.workspace + "/image";
+    // By descriptor: the user may put something else at the name of a directory of theirs.
+    const std::string upper = "/proc/self/fd/" + std::to_string(layer.upper.get());
+    const std::string work = "/proc/self/fd/" + std::to_string(layer.work.get());
+    const bool writable = spec.writable.wanted;
     // userxattr: in a user namespace overlayfs cannot read trusted.* (Linux 5.11).
-    const MountParameter parameters[] = {
-        {"source", "berth"},
-        {"lowerdir", lower.c_str()},
-        {spec.user_namespace ? "userxattr" : nullptr, nullptr},
-        {nullptr, nullptr},
-    };
-    const Fd overlay = new_mount("overlay", parameters, kMountReadOnly | kMountNoSuid | kMountNoDev, failure);
+    std::vector<MountParameter> parameters = {{"source", "berth"}, {"lowerdir", lower.c_str()}};
+    if (writable) parameters.push_back({"upperdir", upper.c_str()});
+    if (writable) parameters.push_back({"workdir", work.c_str()});
+    if (spec.user_namespace) parameters.push_back({"userxattr", nullptr});
+    parameters.push_back({nullptr, nullptr});
+    const uint64_t attributes = kMountNoSuid | kMountNoDev | (writable ? 0 : kMountReadOnly);
+    const Fd overlay = new_mount("overlay", parameters.data(), attributes, failure);
     if (!overlay) return -1;
     if (attach(overlay.get(), workspace, "root", failure) < 0) return -1;
     return open_directory(workspace, "root", root, failure);
 }
 
-int attach_source(const Spec& spec, const Source& source, int root, const std::string& resolved,
-                  Failure& failure) {
-    const LookUpAsUser as_user(spec, failure);
-    if (as_user.failed()) return -1;
-    // The destination was resolved and made before: a symbolic link on the way now would be a surprise.
-    const int kind = source.is_directory ? O_DIRECTORY : 0;
-    const Fd target = open_in_root(root, resolved.c_str(), O_PATH | O_NOFOLLOW | kind, false, failure);
-    if (!target) return -1;
-    return attach_at(source.tree.get(), target.get(), resolved.c_str(), failure);
+/// The overlay of all layers. `image` and `skeleton` are there already.
+int make_root(const Spec& spec, int workspace, const Fd& directory, Skeleton& skeleton, Fd& root,
+              Progress& progress) {
+    Failure& failure = progress.failure;
+    progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
+    UpperLayer layer;
+    if (!spec.writable.wanted) return mount_overlay(spec, workspace, layer, root, failure);
+    if (!spec.writable.directory.empty()) progress.step = berth_v1_BuildStep_BUILD_STEP_WRITABLE;
+    if (make_upper(spec, workspace, directory, layer, failure) < 0) return -1;
+    if (skeleton.copy_top(layer.upper.get(), failure) < 0) return -1;
+    return mount_overlay(spec, workspace, layer, root, failure);
+}
+
+/// Files of distributions that are not root's and that their package managers write to.
+int adopt_foreign_files(const Spec& spec, Skeleton& skeleton, Failure& failure) {
+    if (!spec.root || !spec.writable.wanted) return 0;
+    for (const char* path :
+         {"/etc/shadow", "/etc/gshadow", "/var/cache/apt/archives/partial", "/var/lib/apt/lists/partial",
+          "/var/lib/apt/lists/auxfiles", "/var/local", "/var/mail"}) {
+        if (skeleton.adopt(path, failure) < 0) return -1;
+    }
+    return 0;
 }
 
 }  // namespace
@@ -51,8 +70,7 @@ int attach_source(const Spec& spec, const Source& source, int root, const std::s
 int make_workspace(const Spec& spec, Fd& workspace, Progress& progress) {
     Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
-    const MountParameter parameters[] = {{"mode", "0755"}, {"size", kSkeletonSize}, {nullptr, nullptr}};
-    const Fd tmpfs = new_mount("tmpfs", parameters, kMountNoSuid | kMountNoDev, failure);
+    const Fd tmpfs = new_tmpfs(kSkeletonSize, geteuid(), getegid(), failure);
     if (!tmpfs) return -1;
     if (attach(tmpfs.get(), AT_FDCWD, spec.workspace.c_str(), failure) < 0) return -1;
     workspace = Fd(open(spec.workspace.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -63,7 +81,7 @@ int make_workspace(const Spec& spec, Fd& workspace, Progress& progress) {
     return 0;
 }
 
-int build_root(const Spec& spec, int workspace, int image, std::vector<Source>& sources, Progress& progress) {
+int build_root(const Spec& spec, int workspace, int image, const Sources& sources, Progress& progress) {
     Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_IMAGE;
     if (attach(image, workspace, "image", failure) < 0) return -1;
@@ -78,21 +96,14 @@ int build_root(const Spec& spec, int workspace, int image, std::vector<Source>& 
     for (const File& file : spec.files) {
         if (skeleton.write_file(file, failure) < 0) return -1;
     }
-    std::vector<std::string> destinations;
-    for (const Source& source : sources) {
-        std::string resolved;
-        if (skeleton.resolve(source.mount->destination, resolved, failure) < 0) return -1;
-        if (skeleton.make_mount_point(resolved, source.is_directory, failure) < 0) return -1;
-        destinations.push_back(std::move(resolved));
-    }
+    std::vector<Place> places;
+    if (find_places(spec, skeleton, sources.mounts, places, progress) < 0) return -1;
+    if (adopt_foreign_files(spec, skeleton, failure) < 0) return -1;
 
-    progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
     Fd root;
-    if (mount_overlay(spec, workspace, root, failure) < 0) return -1;
+    if (make_root(spec, workspace, sources.writable, skeleton, root, progress) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_DESTINATION;
-    for (size_t i = 0; i < sources.size(); i++) {
-        if (attach_source(spec, sources[i], root.get(), destinations[i], failure) < 0) return -1;
-    }
+    if (attach_mounts(spec, root.get(), sources.mounts, places, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
     return change_root(root.get(), failure);
 }

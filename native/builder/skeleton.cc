@@ -4,10 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <climits>
-
 #include "../sys/mount.h"
 #include "identity.h"
+#include "paths.h"
 
 namespace berth::builder {
 namespace {
@@ -15,24 +14,8 @@ namespace {
 // An image's passwd or group file. More than this is no such file.
 constexpr size_t kMostImageFileBytes = size_t{1} << 20;
 
-std::string parent_of(const std::string& path) {
-    const size_t slash = path.rfind('/');
-    return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
-}
-
 const char* relative(const std::string& resolved) {
     return resolved == "/" ? "." : resolved.c_str() + 1;
-}
-
-/// The name the kernel has for what is open: without symbolic links on the way.
-int name_of(int fd, std::string& name, Failure& failure) {
-    char link[32];
-    std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    char target[PATH_MAX];
-    const ssize_t length = readlink(link, target, sizeof target);
-    if (length < 0) return failure.set("readlink", link);
-    name.assign(target, static_cast<size_t>(length));
-    return 0;
 }
 
 int write_all(int fd, const std::string& text, const std::string& name, Failure& failure) {
@@ -58,12 +41,9 @@ int Skeleton::resolve(const std::string& path, std::string& resolved, Failure& f
     for (;;) {
         const Fd found = open_in_root(image_, existing.c_str(), O_PATH, true, failure);
         if (found) {
-            std::string top;
-            if (name_of(image_, top, failure) < 0 || name_of(found.get(), resolved, failure) < 0) return -1;
-            if (resolved.compare(0, top.size(), top) != 0)
-                return failure.set("readlink", path.c_str(), EXDEV);
-            resolved.erase(0, top.size()).append(missing);
-            if (resolved.empty()) resolved = "/";
+            if (name_in(image_, found.get(), resolved, failure) < 0) return -1;
+            if (!missing.empty() && resolved == "/") resolved.clear();
+            resolved.append(missing);
             return 0;
         }
         if (failure.error != ENOENT || existing == "/")
@@ -98,7 +78,11 @@ int Skeleton::copy_attributes(const char* path, int target, Failure& failure) {
 }
 
 int Skeleton::copy_top(Failure& failure) {
-    return copy_attributes("/", layer_, failure);
+    return copy_top(layer_, failure);
+}
+
+int Skeleton::copy_top(int directory, Failure& failure) {
+    return copy_attributes("/", directory, failure);
 }
 
 int Skeleton::make_directories(const std::string& resolved, Failure& failure) {
@@ -161,6 +145,7 @@ int Skeleton::write_file(const File& file, Failure& failure) {
     std::string resolved;
     if (resolve_file(file, resolved, failure) < 0) return -1;
     if (make_directories(parent_of(resolved), failure) < 0) return -1;
+    written_.push_back(resolved);
     if (!file.target.empty()) {
         if (symlinkat(file.target.c_str(), layer_, relative(resolved)) == 0) return 0;
         return failure.set("symlink", file.path.c_str());
@@ -172,6 +157,26 @@ int Skeleton::write_file(const File& file, Failure& failure) {
     if (!out) return failure.set("open", file.path.c_str());
     if (write_all(out.get(), file.content, file.path, failure) < 0) return -1;
     return write_all(out.get(), image_content, file.path, failure);
+}
+
+int Skeleton::adopt(const char* path, Failure& failure) {
+    constexpr unsigned kUnmapped = 65534;  // proc(5), /proc/sys/kernel/overflowuid
+    struct stat status = {};
+    {
+        const LookUpAsUser as_user(spec_, failure);
+        if (as_user.failed()) return -1;
+        Failure absent;
+        const Fd original = open_in_root(image_, path, O_PATH | O_NOFOLLOW, false, absent);
+        if (!original || fstat(original.get(), &status) < 0) return 0;
+    }
+    if (status.st_uid != kUnmapped && status.st_gid != kUnmapped) return 0;
+    if (S_ISDIR(status.st_mode)) return make_directories(path, failure);
+    if (!S_ISREG(status.st_mode)) return 0;
+    File copy;
+    copy.path = path;
+    copy.append_image = true;
+    copy.mode = status.st_mode & 0777;
+    return write_file(copy, failure);
 }
 
 }  // namespace berth::builder

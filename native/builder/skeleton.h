@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "../sys/failure.h"
 #include "../sys/fd.h"
@@ -24,8 +25,16 @@ class Skeleton {
     /// Writes a file, followed by the image's own where asked.
     int write_file(const File& file, Failure& failure);
 
-    /// Gives the layer's top the image's owner and mode.
+    /// Gives the layer's top, or the directory given instead, the image's owner and mode.
     int copy_top(Failure& failure);
+    int copy_top(int directory, Failure& failure);
+
+    /// Where the image's file or directory has an owner without a mapping, puts one of the user's in its
+    /// place: overlayfs does not let even root change such a file (EOVERFLOW). What is not there is left out.
+    int adopt(const char* path, Failure& failure);
+
+    /// The files written until now, by their names in the image.
+    const std::vector<std::string>& written() const { return written_; }
 
   private:
     int resolve_file(const File& file, std::string& resolved, Failure& failure);
@@ -36,6 +45,7 @@ class Skeleton {
     const Spec& spec_;
     int layer_;
     int image_;
+    std::vector<std::string> written_;
 };
 
 }  // namespace berth::builder

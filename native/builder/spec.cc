@@ -44,9 +44,34 @@ bool decode_mount(pb_istream_t* stream, const pb_field_t* /*field*/, void** argu
     static berth_v1_BuildMount message;
     message = berth_v1_BuildMount_init_zero;
     if (!pb_decode(stream, berth_v1_BuildMount_fields, &message)) return false;
-    static_cast<Spec*>(*argument)->mounts.push_back(
-        {message.source, message.destination, message.read_only, message.optional, message.devices});
+    Mount mount;
+    mount.kind = message.kind;
+    mount.source = message.source;
+    mount.destination = message.destination;
+    mount.read_only = message.read_only;
+    mount.optional = message.optional;
+    mount.devices = message.devices;
+    mount.shallow = message.shallow;
+    mount.is_private = message.propagation == berth_v1_BuildMount_Propagation_PROPAGATION_PRIVATE;
+    mount.checked = message.checked;
+    mount.size = message.size;
+    static_cast<Spec*>(*argument)->mounts.push_back(std::move(mount));
     return true;
+}
+
+bool decode_directory(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
+    std::string directory;
+    if (!decode_bytes(stream, directory)) return false;
+    // An empty one, or one cut short by a NUL, would allow or deny something else than the site wrote.
+    if (directory.empty() || directory[0] != '/' || directory.find('\0') != std::string::npos)
+        PB_RETURN_ERROR(stream, "a directory of the site's that is no absolute path");
+    static_cast<std::vector<std::string>*>(*argument)->push_back(std::move(directory));
+    return true;
+}
+
+void expect_directories(pb_callback_t& field, std::vector<std::string>& directories) {
+    field.funcs.decode = decode_directory;
+    field.arg = &directories;
 }
 
 bool decode_content(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
@@ -71,6 +96,20 @@ bool decode_file(pb_istream_t* stream, const pb_field_t* /*field*/, void** argum
 
 }  // namespace
 
+size_t Spec::descriptor_count() const {
+    size_t count = 0;
+    for (const Mount& mount : mounts) count += mount.kind == kDescriptor ? 1 : 0;
+    return count;
+}
+
+bool Spec::is_checked() const {
+    if (!writable.directory.empty()) return true;
+    for (const Mount& mount : mounts) {
+        if (mount.checked) return true;
+    }
+    return false;
+}
+
 int receive_spec(int socket, Spec& spec, Failure& failure) {
     uint32_t length = 0;
     if (read_whole(socket, &length, sizeof length, failure) < 0) return -1;
@@ -84,6 +123,9 @@ int receive_spec(int socket, Spec& spec, Failure& failure) {
     message.mounts.funcs.decode = decode_mount;
     message.files.funcs.decode = decode_file;
     message.gids.arg = message.mounts.arg = message.files.arg = &spec;
+    expect_directories(message.allowed_sources, spec.allowed_sources);
+    expect_directories(message.denied_sources, spec.denied_sources);
+    expect_directories(message.denied_destinations, spec.denied_destinations);
     pb_istream_t stream = pb_istream_from_buffer(reinterpret_cast<const pb_byte_t*>(bytes.data()), length);
     if (!pb_decode(&stream, berth_v1_BuildSpec_fields, &message))
         return failure.set("pb_decode", PB_GET_ERROR(&stream), EBADMSG);
@@ -92,6 +134,11 @@ int receive_spec(int socket, Spec& spec, Failure& failure) {
     spec.uid = message.uid;
     spec.gid = message.gid;
     spec.workspace = message.workspace;
+    spec.root = message.root;
+    spec.writable = {message.has_writable, message.writable.size, message.writable.directory};
+    spec.unshare = {message.unshare.network, message.unshare.ipc, message.unshare.hostname};
+    if (spec.descriptor_count() > kMostDescriptors)
+        return failure.set("read", "more detached mounts than can be sent", E2BIG);
     return 0;
 }
 
@@ -108,10 +155,10 @@ int send_event(int socket, const berth_v1_BuildEvent& event, Failure& failure) {
     return 0;
 }
 
-int receive_image(int socket, Fd& image, Failure& failure) {
+int receive_mounts(int socket, size_t count, std::vector<Fd>& mounts, Failure& failure) {
     char byte;
     iovec part = {&byte, sizeof byte};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)] = {};
     msghdr message = {};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -124,11 +171,15 @@ int receive_image(int socket, Fd& image, Failure& failure) {
     if (got < 0) return failure.set("recvmsg", "berthd");
     if (got == 0) return failure.set("recvmsg", "berthd is gone", ECONNRESET);
     const cmsghdr* header = CMSG_FIRSTHDR(&message);
-    if (header == nullptr || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))
-        return failure.set("recvmsg", "the image mount", EBADMSG);
-    int descriptor;
-    memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-    image.reset(descriptor);
+    if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+        const size_t sent = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < sent; i++) {
+            int descriptor;
+            memcpy(&descriptor, CMSG_DATA(header) + i * sizeof descriptor, sizeof descriptor);
+            mounts.emplace_back(descriptor);
+        }
+    }
+    if (mounts.size() != count) return failure.set("recvmsg", "the detached mounts", EBADMSG);
     return 0;
 }
 

@@ -51,6 +51,19 @@ int filesystem_failure(int context, const char* call, const char* filesystem, Fa
     return failure.set(call, message + 2, error);
 }
 
+Fd open_resolved(int directory, const char* path, int flags, uint64_t resolve, Failure& failure) {
+    open_how how = {};
+    how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+    how.resolve = resolve;
+    for (int attempt = 1;; attempt++) {
+        Fd fd(static_cast<int>(syscall(SYS_openat2, directory, path, &how, sizeof how)));
+        if (fd) return fd;
+        if (errno == EAGAIN && attempt < kOpenAttempts) continue;
+        failure.set("openat2", path);
+        return fd;
+    }
+}
+
 }  // namespace
 
 Fd new_mount(const char* filesystem, const MountParameter* parameters, uint64_t attributes,
@@ -76,10 +89,18 @@ Fd new_mount(const char* filesystem, const MountParameter* parameters, uint64_t 
     return mount;
 }
 
-Fd clone_tree(const char* path, Failure& failure) {
-    Fd tree(static_cast<int>(
-        syscall(SYS_open_tree, AT_FDCWD, path, kOpenTreeClone | kOpenTreeCloexec | kAtRecursive)));
+Fd clone_tree(const char* path, bool recursive, Failure& failure) {
+    const unsigned flags = kOpenTreeClone | kOpenTreeCloexec | (recursive ? kAtRecursive : 0U);
+    Fd tree(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, path, flags)));
     if (!tree) failure.set("open_tree", path);
+    return tree;
+}
+
+Fd clone_opened(int fd, bool recursive, const char* name, Failure& failure) {
+    const unsigned flags =
+        AT_EMPTY_PATH | kOpenTreeClone | kOpenTreeCloexec | (recursive ? kAtRecursive : 0U);
+    Fd tree(static_cast<int>(syscall(SYS_open_tree, fd, "", flags)));
+    if (!tree) failure.set("open_tree", name);
     return tree;
 }
 
@@ -102,6 +123,13 @@ int add_attributes(int mount, uint64_t attributes, bool recursive, const char* n
     return 0;
 }
 
+int make_private(int mount, bool recursive, const char* name, Failure& failure) {
+    const unsigned flags = AT_EMPTY_PATH | (recursive ? kAtRecursive : 0U);
+    if (set_attributes(mount, "", flags, {0, 0, MS_PRIVATE, 0}) < 0)
+        return failure.set("mount_setattr", name);
+    return 0;
+}
+
 int make_slave(const char* path, Failure& failure) {
     if (set_attributes(AT_FDCWD, path, kAtRecursive, {0, 0, MS_SLAVE, 0}) < 0)
         return failure.set("mount_setattr", path);
@@ -116,16 +144,12 @@ int idmap(int mount, int user_namespace, Failure& failure) {
 }
 
 Fd open_in_root(int root, const char* path, int flags, bool symlinks, Failure& failure) {
-    open_how how = {};
-    how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (symlinks ? 0U : RESOLVE_NO_SYMLINKS);
-    for (int attempt = 1;; attempt++) {
-        Fd fd(static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how)));
-        if (fd) return fd;
-        if (errno == EAGAIN && attempt < kOpenAttempts) continue;
-        failure.set("openat2", path);
-        return fd;
-    }
+    const uint64_t links = symlinks ? 0U : RESOLVE_NO_SYMLINKS;
+    return open_resolved(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | links, failure);
+}
+
+Fd open_path(const char* path, int flags, Failure& failure) {
+    return open_resolved(AT_FDCWD, path, O_PATH | flags, RESOLVE_NO_MAGICLINKS, failure);
 }
 
 int change_root(int new_root, Failure& failure) {

@@ -23,8 +23,12 @@ struct MountParameter {
 /// failure, where it gives one, becomes the failure's object.
 Fd new_mount(const char* filesystem, const MountParameter* parameters, uint64_t attributes, Failure& failure);
 
-/// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path` and all below it (Linux 5.2).
-Fd clone_tree(const char* path, Failure& failure);
+/// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, and of all below it where
+/// `recursive` (Linux 5.2).
+Fd clone_tree(const char* path, bool recursive, Failure& failure);
+
+/// The same of what is open, whatever has its name by now. `name` is for the failure.
+Fd clone_opened(int fd, bool recursive, const char* name, Failure& failure);
 
 /// move_mount(2) of a detached mount to a path below a directory, which may be AT_FDCWD.
 int attach(int mount, int directory, const char* path, Failure& failure);
@@ -40,6 +44,9 @@ int add_attributes(int mount, uint64_t attributes, bool recursive, const char* n
 /// back.
 int make_slave(const char* path, Failure& failure);
 
+/// mount_setattr(2) with MS_PRIVATE: what is mounted elsewhere does not appear in this mount any more.
+int make_private(int mount, bool recursive, const char* name, Failure& failure);
+
 /// mount_setattr(2) with MOUNT_ATTR_IDMAP on a detached mount (Linux 5.12; squashfs since 5.18, erofs
 /// since 5.19).
 int idmap(int mount, int user_namespace, Failure& failure);
@@ -47,6 +54,9 @@ int idmap(int mount, int user_namespace, Failure& failure);
 /// openat2(2) inside `root` (RESOLVE_IN_ROOT, no magic links): absolute links stay inside. `symlinks` false
 /// refuses them. Flags as for open(2); O_CLOEXEC is added.
 Fd open_in_root(int root, const char* path, int flags, bool symlinks, Failure& failure);
+
+/// openat2(2) with O_PATH of an absolute path, following symbolic links but no magic ones. Flags are added.
+Fd open_path(const char* path, int flags, Failure& failure);
 
 /// Makes the mount at `new_root` (an open directory) the root of the mount namespace and lets go of
 /// everything else.

@@ -53,12 +53,13 @@ Fd owning_user_namespace(int ns, Failure& failure) {
     return owner;
 }
 
-int write_id_maps(pid_t pid, int pidfd, const char* uid_map, const char* gid_map, Failure& failure) {
+int write_id_maps(pid_t pid, int pidfd, const char* uid_map, const char* gid_map, bool may_drop_groups,
+                  Failure& failure) {
     Fd process = open_process(pid, pidfd, failure);
     if (!process) return -1;
     if (write_whole(process.get(), "uid_map", uid_map, failure) < 0) return -1;
     // A user who could drop a group would gain what a file denies to that group.
-    if (write_whole(process.get(), "setgroups", "deny", failure) < 0) return -1;
+    if (!may_drop_groups && write_whole(process.get(), "setgroups", "deny", failure) < 0) return -1;
     return write_whole(process.get(), "gid_map", gid_map, failure);
 }
 

@@ -15,8 +15,9 @@ Fd open_namespace(pid_t pid, int pidfd, const char* kind, Failure& failure);
 Fd owning_user_namespace(int ns, Failure& failure);
 
 /// Writes uid_map and gid_map of the process' user namespace, each in a single write, as user_namespaces(7)
-/// asks.
-int write_id_maps(pid_t pid, int pidfd, const char* uid_map, const char* gid_map, Failure& failure);
+/// asks; unless `may_drop_groups`, setgroups(2) is denied before that.
+int write_id_maps(pid_t pid, int pidfd, const char* uid_map, const char* gid_map, bool may_drop_groups,
+                  Failure& failure);
 
 /// Bind-mounts a namespace on a new file, which keeps it alive without a process.
 int pin(int ns, const char* path, Failure& failure);

@@ -4,6 +4,7 @@ import { getSystemErrorName } from 'node:util';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { builderExecutable, isNativeError, native, type Builder } from '../native/index.js';
 import { frame, FrameReader, v1 } from '../protocol/index.js';
+import { mapsSeveral } from './idmap.js';
 import type { Specification } from './specification.js';
 
 /** Longest event of the builder, in bytes. */
@@ -19,6 +20,13 @@ const REAP_DELAYS = [1, 5, 20, 100, 500, 2000, 60_000];
 export interface Namespaces {
   readonly mount: number;
   readonly user: number | undefined;
+  /** Those of network, IPC and UTS, as far as the container has its own, in this order. */
+  readonly others: readonly number[];
+}
+
+/** Closes what nobody keeps. */
+export function closeNamespaces({ mount, user, others }: Namespaces): void {
+  for (const fd of [...(user === undefined ? [] : [user]), mount, ...others]) native.close(fd);
 }
 
 /** Has the FUSE mount of an image served by a process that gets a duplicate of the device, which stays the caller's. */
@@ -40,6 +48,7 @@ interface Started {
 export class ContainerBuilder {
   #starting: Promise<Started> | undefined;
   #started: Started | undefined;
+  #specified: Promise<void> | undefined;
   #begun: Promise<void> | undefined;
   #answer: Promise<v1.BuildEvent> | undefined;
   #user: number | undefined;
@@ -75,12 +84,15 @@ export class ContainerBuilder {
    * Lets the process finish and calls `keep` with the namespaces while they are still alive.
    *
    * @param image the detached image mount, which stays the caller's; or what serves the one that the builder makes
+   * @param descriptors detached mounts for the specification's mounts of that kind, in their order; they stay the
+   *   caller's, and can be used once
    * @param timeout in milliseconds, from now
    * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
    */
   async finish(
     specification: Specification,
     image: number | Serve,
+    descriptors: readonly number[],
     timeout: number,
     keep: (namespaces: Namespaces) => void,
   ): Promise<void> {
@@ -91,14 +103,16 @@ export class ContainerBuilder {
       this.end();
     }, timeout);
     try {
-      await this.begin(specification);
+      const beginning = this.begin(specification);
+      if (descriptors.length > 0) await this.#sendMounts(descriptors);
+      await beginning;
       if (typeof image === 'number') {
         if (specification.mapsImage && this.#user !== undefined) native.idmapMount(image, this.#user);
         await this.#attach(image);
       } else {
         await this.#serve(image, specification);
       }
-      this.#hand(keep);
+      this.#hand(specification, keep);
     } catch (error) {
       if (state.late) throw timedOut(timeout);
       if (error instanceof BerthError) throw error;
@@ -132,14 +146,22 @@ export class ContainerBuilder {
     return started;
   }
 
-  async #enter(specification: Specification): Promise<void> {
+  /** Resolves when all of the specification has been taken: descriptors go round Node's queue. */
+  async #specify({ message }: Specification): Promise<void> {
     await this.#starting;
     const { socket } = this.#running();
-    socket.write(frame(v1.BuildSpec.encode(specification.message).finish()));
+    const bytes = frame(v1.BuildSpec.encode(message).finish());
+    // A failure is told by the next event, or by its absence.
+    await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
+  }
+
+  async #enter(specification: Specification): Promise<void> {
+    this.#specified = this.#specify(specification);
+    await this.#specified;
     await this.#next(v1.BuildEvent.Kind.KIND_NAMESPACES, specification);
     // Not of one that was ended meanwhile: nobody would close what is opened here.
     if (specification.message.userNamespace) this.#user = mapIds(this.#running().process, specification);
-    socket.write('.');
+    this.#running().socket.write('.');
     // Waited for from now on: a failure must be read before the socket tells that its other end is gone.
     const { KIND_FUSE, KIND_BUILT } = v1.BuildEvent.Kind;
     this.#answer = this.#next(specification.message.fuse ? KIND_FUSE : KIND_BUILT, specification);
@@ -147,16 +169,20 @@ export class ContainerBuilder {
   }
 
   async #attach(image: number): Promise<void> {
+    await this.#sendMounts([image]);
+    await this.#answer;
+  }
+
+  async #sendMounts(mounts: readonly number[]): Promise<void> {
+    await this.#specified;
     const { process, socket } = this.#running();
     // What it said last tells why it has ended. Once Node has closed the socket, its number may be another's.
-    if (!socket.destroyed) {
-      try {
-        native.sendDescriptors(process.socket, Buffer.from('.'), [image]);
-      } catch (error) {
-        if (!isNativeError(error, 'EPIPE')) throw error;
-      }
+    if (socket.destroyed) return;
+    try {
+      native.sendDescriptors(process.socket, Buffer.from('.'), mounts);
+    } catch (error) {
+      if (!isNativeError(error, 'EPIPE')) throw error;
     }
-    await this.#answer;
   }
 
   /** Files of this mount show their true owners by themselves: it belongs to the container's user namespace. */
@@ -173,9 +199,18 @@ export class ContainerBuilder {
     await this.#next(v1.BuildEvent.Kind.KIND_BUILT, specification);
   }
 
-  #hand(keep: (namespaces: Namespaces) => void): void {
+  #hand(specification: Specification, keep: (namespaces: Namespaces) => void): void {
     const { process, socket } = this.#running();
-    const namespaces = { mount: native.openNamespace(process.pid, process.pidfd, 'mnt'), user: this.#user };
+    const opened: number[] = [];
+    try {
+      for (const kind of ['mnt', ...othersOf(specification)] as const)
+        opened.push(native.openNamespace(process.pid, process.pidfd, kind));
+    } catch (error) {
+      for (const fd of opened) native.close(fd);
+      throw error;
+    }
+    const [mount = -1, ...others] = opened;
+    const namespaces = { mount, user: this.#user, others };
     this.#user = undefined;
     keep(namespaces);
     socket.end('.');
@@ -195,6 +230,15 @@ export class ContainerBuilder {
   }
 }
 
+/** The kinds of {@link Namespaces.others}, in their order. */
+function othersOf({ message: { unshare } }: Specification): ('net' | 'ipc' | 'uts')[] {
+  return [
+    ...(unshare?.network ? (['net'] as const) : []),
+    ...(unshare?.ipc ? (['ipc'] as const) : []),
+    ...(unshare?.hostname ? (['uts'] as const) : []),
+  ];
+}
+
 async function* eventsOf(socket: Socket): Events {
   const reader = new FrameReader(EVENT_LIMIT);
   for await (const chunk of socket as AsyncIterable<Buffer>) {
@@ -207,7 +251,9 @@ async function* eventsOf(socket: Socket): Events {
 function mapIds(builder: Builder, specification: Specification): number {
   const user = native.openNamespace(builder.pid, builder.pidfd, 'user');
   try {
-    native.writeIdMaps(builder.pid, builder.pidfd, specification.uidMap, specification.gidMap);
+    const { uidMap, gidMap, message } = specification;
+    const mayDropGroups = message.root === true && mapsSeveral(gidMap);
+    native.writeIdMaps(builder.pid, builder.pidfd, uidMap, gidMap, mayDropGroups);
     return user;
   } catch (error) {
     native.close(user);
@@ -217,7 +263,7 @@ function mapIds(builder: Builder, specification: Specification): number {
 
 /** What a user would call the step in which the builder failed. */
 function buildError(event: v1.BuildEvent, specification: Specification): BerthError {
-  const why = `${event.call}: ${event.object}: ${getSystemErrorName(-event.errorNumber)}`;
+  const why = event.reason || `${event.call}: ${event.object}: ${getSystemErrorName(-event.errorNumber)}`;
   switch (event.step) {
     case v1.BuildStep.BUILD_STEP_NAMESPACE:
       if (event.call === 'unshare') return new BerthError('BERTH_NAMESPACES_FORBIDDEN', { why });
@@ -228,6 +274,10 @@ function buildError(event: v1.BuildEvent, specification: Specification): BerthEr
       return new BerthError('BERTH_FUSE_UNAVAILABLE', { host: hostname(), why });
     case v1.BuildStep.BUILD_STEP_MOUNT_SOURCE:
       return new BerthError('BERTH_MOUNT_SOURCE', { path: event.object, why });
+    case v1.BuildStep.BUILD_STEP_MOUNT_DENIED:
+      return new BerthError('BERTH_MOUNT_DENIED', { path: event.object, why });
+    case v1.BuildStep.BUILD_STEP_WRITABLE:
+      return new BerthError('BERTH_WRITABLE_DIRECTORY', { path: specification.message.writable?.directory ?? '', why });
     case v1.BuildStep.BUILD_STEP_MOUNT_DESTINATION:
       return new BerthError('BERTH_MOUNT_DESTINATION', { path: event.object, why });
     default:

@@ -71,7 +71,7 @@ function isServer(value: unknown): boolean {
 
 /** A container on this node: a pinned mount namespace, and what belongs to it in memory. */
 export interface Container extends ContainerRecord {
-  /** [user namespace, mount namespace], or the latter alone. */
+  /** The user namespace where there is one, the mount namespace, then others that the container has of its own. */
   readonly namespaces: readonly number[];
   /** What serves its image; undefined where the kernel does, or when it had ended before berthd started. */
   readonly imageServer: ImageServer | undefined;

@@ -93,6 +93,12 @@ function gap(from: number, to: number, images: readonly ImageRange[]): string[] 
   });
 }
 
+/** Does a map have more than one id? */
+export function mapsSeveral(map: string): boolean {
+  const rows = map.split('\n').filter((row) => row !== '');
+  return rows.length > 1 || Number(rows[0]?.trim().split(/\s+/)[2] ?? 0) > 1;
+}
+
 function fits(map: readonly string[]): boolean {
   return map.length <= MOST_LINES && map.reduce((bytes, line) => bytes + line.length, 0) <= MOST_BYTES;
 }

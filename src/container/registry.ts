@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { native } from '../native/index.js';
 import type { Namespaces } from './builder.js';
@@ -13,7 +13,8 @@ const LAUNCHES_KEPT = 32;
  * The containers of this node. What counts is on disk, one directory for each:
  *
  *     RUN/containers/ID/container.json   the record, written first
- *     RUN/containers/ID/mnt              the pinned mount namespace: with it the container exists
+ *     RUN/containers/ID/other0 …         the pinned namespaces of its own beside user and mount namespace
+ *     RUN/containers/ID/mnt              the pinned mount namespace, the last: with it the container exists
  *
  * on a tmpfs of its own, so that nothing survives the node's next start. Removing the pin is the whole teardown: when
  * the last process has left, the kernel frees overlay, image mount and loop device.
@@ -38,7 +39,7 @@ export class Registry {
       const mount = native.openPin(this.#pinOf(id));
       if (record && mount !== undefined) {
         const user = record.userNamespace ? native.owningUserNamespace(mount) : undefined;
-        this.#keep(record, { mount, user });
+        this.#keep(record, { mount, user, others: this.#openOthers(id) });
       } else {
         if (mount !== undefined) native.close(mount);
         this.#remove(id);
@@ -54,6 +55,7 @@ export class Registry {
     try {
       mkdirSync(join(this.directory, id), { mode: 0o700 });
       writeFileSync(this.#recordOf(id), JSON.stringify(complete), { mode: 0o600 });
+      namespaces.others.forEach((fd, i) => native.pin(fd, this.#otherOf(id, i)));
       native.pin(namespaces.mount, this.#pinOf(id));
     } catch (error) {
       this.#remove(id);
@@ -84,12 +86,12 @@ export class Registry {
     void container.imageServer?.end();
   }
 
-  #keep(record: ContainerRecord, { mount, user }: Namespaces): Container {
+  #keep(record: ContainerRecord, { mount, user, others }: Namespaces): Container {
     const { id } = record;
     const container: Container = {
       ...record,
       imageServer: record.server && ImageServer.adopt(record.server),
-      namespaces: user === undefined ? [mount] : [user, mount],
+      namespaces: [...(user === undefined ? [] : [user]), mount, ...others],
       mntns: native.namespaceId(mount),
       replies: new Map(),
       launches: [],
@@ -99,8 +101,18 @@ export class Registry {
     return container;
   }
 
+  #openOthers(id: string): number[] {
+    const others: number[] = [];
+    for (let fd = native.openPin(this.#otherOf(id, 0)); fd !== undefined;) {
+      others.push(fd);
+      fd = native.openPin(this.#otherOf(id, others.length));
+    }
+    return others;
+  }
+
   #remove(id: string): void {
     native.unpin(this.#pinOf(id));
+    for (let i = 0; existsSync(this.#otherOf(id, i)); i++) native.unpin(this.#otherOf(id, i));
     rmSync(join(this.directory, id), { recursive: true, force: true });
   }
 
@@ -115,6 +127,10 @@ export class Registry {
 
   #pinOf(id: string): string {
     return join(this.directory, id, 'mnt');
+  }
+
+  #otherOf(id: string, index: number): string {
+    return join(this.directory, id, `other${index}`);
   }
 
   #recordOf(id: string): string {

@@ -161,7 +161,7 @@ describe('an image that comes after the builder has failed', () => {
     await builder.begin(specification);
     const pid = await builderPid();
     await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /);
-    await expect(builder.finish(specification, mount, 10_000, () => undefined)).rejects.toMatchObject({
+    await expect(builder.finish(specification, mount, [], 10_000, () => undefined)).rejects.toMatchObject({
       code: 'BERTH_MOUNT_SOURCE',
     });
     builder.end();

@@ -27,7 +27,7 @@ async function withUserNamespace(
 ): Promise<void> {
   const client = await Caller.connect(scratch, ['unshare', '--user']);
   try {
-    native.writeIdMaps(client.pid, client.pidfd, uidMap, gidMap);
+    native.writeIdMaps(client.pid, client.pidfd, uidMap, gidMap, false);
     const user = native.openNamespace(client.pid, client.pidfd, 'user');
     try {
       await use(user);

@@ -76,7 +76,7 @@ describe('a namespace of a process', () => {
         expect(existsSync(`/proc/${client.pid}/ns/mnt`)).toBe(true);
         const gone = expect.objectContaining({ code: 'ESRCH', syscall: 'pidfd_send_signal' }) as Error;
         expect(() => native.openNamespace(client.pid, client.pidfd, 'mnt')).toThrow(gone);
-        expect(() => native.writeIdMaps(client.pid, client.pidfd, '0 0 1\n', '0 0 1\n')).toThrow(gone);
+        expect(() => native.writeIdMaps(client.pid, client.pidfd, '0 0 1\n', '0 0 1\n', false)).toThrow(gone);
         expect(native.isAlive(client.pidfd)).toBe(false);
         native.signal(client.pidfd, 9);
         expect(existsSync(`/proc/${client.pid}`)).toBe(true);
@@ -98,7 +98,7 @@ describe('a namespace of a process', () => {
 describe('writing the id maps of a process', () => {
   it('gives it the maps as they are, and forbids it to drop groups', () =>
     withProcess(({ pid, pidfd }) => {
-      native.writeIdMaps(pid, pidfd, '0 500000 10\n70001 70001 1\n', '0 600000 10\n70002 70002 2\n');
+      native.writeIdMaps(pid, pidfd, '0 500000 10\n70001 70001 1\n', '0 600000 10\n70002 70002 2\n', false);
       const columns = (name: string): string[][] =>
         readFileSync(`/proc/${pid}/${name}`, 'utf8')
           .trimEnd()
@@ -118,16 +118,16 @@ describe('writing the id maps of a process', () => {
   it('takes 340 lines, and no more', () =>
     withProcess(({ pid, pidfd }) => {
       const map = (lines: number): string => Array.from({ length: lines }, (_, i) => `${i * 2} ${i * 2} 1\n`).join('');
-      expect(() => native.writeIdMaps(pid, pidfd, map(341), '0 0 1\n')).toThrow(
+      expect(() => native.writeIdMaps(pid, pidfd, map(341), '0 0 1\n', false)).toThrow(
         expect.objectContaining({ code: 'EINVAL', syscall: 'write', object: 'uid_map' }),
       );
-      native.writeIdMaps(pid, pidfd, map(340), '0 0 1\n');
+      native.writeIdMaps(pid, pidfd, map(340), '0 0 1\n', false);
     }));
 
   it('is refused the second time', () =>
     withProcess(({ pid, pidfd }) => {
-      native.writeIdMaps(pid, pidfd, '0 0 1\n', '0 0 1\n');
-      expect(() => native.writeIdMaps(pid, pidfd, '0 0 1\n', '0 0 1\n')).toThrow(
+      native.writeIdMaps(pid, pidfd, '0 0 1\n', '0 0 1\n', false);
+      expect(() => native.writeIdMaps(pid, pidfd, '0 0 1\n', '0 0 1\n', false)).toThrow(
         expect.objectContaining({ code: 'EPERM', syscall: 'write', object: 'uid_map' }),
       );
     }));

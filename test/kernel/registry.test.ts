@@ -55,7 +55,8 @@ async function namespaces(userNamespace = true): Promise<Namespaces> {
   const process = await Caller.connect(scratch, ['unshare', '--mount', ...(userNamespace ? ['--user'] : [])]);
   try {
     const mount = native.openNamespace(process.pid, process.pidfd, 'mnt');
-    return { mount, user: userNamespace ? native.openNamespace(process.pid, process.pidfd, 'user') : undefined };
+    const user = userNamespace ? native.openNamespace(process.pid, process.pidfd, 'user') : undefined;
+    return { mount, user, others: [] };
   } finally {
     await process.close();
   }
@@ -147,7 +148,7 @@ describe('a container', () => {
 
   it('that cannot be pinned leaves no directory', () => {
     const registry = openRegistry();
-    expect(() => registry.add(record, { mount: 99_999, user: undefined })).toThrow(/mount/);
+    expect(() => registry.add(record, { mount: 99_999, user: undefined, others: [] })).toThrow(/mount/);
     expect(readdirSync(directory)).toEqual([]);
     expect(registry.all()).toEqual([]);
   });

@@ -3,8 +3,14 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { builderExecutable, native } from '../../../src/native/index.js';
-import { ContainerBuilder, type Identity, type Namespaces, type Specification } from '../../../src/container/index.js';
-import { identityMap, type SubordinateRange } from '../../../src/container/idmap.js';
+import {
+  closeNamespaces,
+  ContainerBuilder,
+  type Identity,
+  type Namespaces,
+  type Specification,
+} from '../../../src/container/index.js';
+import { identityMap, rootMap, type SubordinateRange } from '../../../src/container/idmap.js';
 import type { v1 } from '../../../src/protocol/index.js';
 import type { Caller } from './caller.js';
 import { program } from './programs.js';
@@ -26,6 +32,15 @@ export interface Wish {
   readonly subordinate?: SubordinateRange | null;
   readonly mounts?: readonly v1.BuildMount.$Properties[];
   readonly files?: readonly v1.BuildFile.$Properties[];
+  /** Is the user root in there? With subordinate ids where they have them. */
+  readonly root?: boolean;
+  readonly writable?: v1.Writable.$Properties;
+  readonly unshare?: v1.Unshare.$Properties;
+  readonly allowedSources?: readonly string[];
+  readonly deniedSources?: readonly string[];
+  readonly deniedDestinations?: readonly string[];
+  /** Detached mounts; they stay the caller's. */
+  readonly descriptors?: readonly number[];
   /** In milliseconds. */
   readonly timeout?: number;
   readonly workspace?: string;
@@ -35,6 +50,9 @@ export interface Wish {
 export function specificationOf(wish: Wish, workspace: string): Specification {
   const { uid = USER.uid, gid = USER.gid, gids = USER.gids, userNamespace = true } = wish;
   const range = wish.subordinate === null ? undefined : (wish.subordinate ?? SUBORDINATE);
+  const { root = false } = wish;
+  const identityMaps = { uidMap: identityMap([uid], range), gidMap: identityMap([gid, ...gids], range) };
+  const rootMaps = { uidMap: rootMap(uid, range), gidMap: rootMap(gid, range) };
   return {
     account: {
       name: 'somebody',
@@ -46,11 +64,10 @@ export function specificationOf(wish: Wish, workspace: string): Specification {
       groups: [],
     },
     plan: { mounts: [], prepared: [], files: [], environment: [] },
-    root: false,
-    pretend: false,
-    uidMap: userNamespace ? identityMap([uid], range) : '',
-    gidMap: userNamespace ? identityMap([gid, ...gids], range) : '',
-    mapsImage: userNamespace && range !== undefined,
+    root,
+    pretend: root && range === undefined,
+    ...(!userNamespace ? { uidMap: '', gidMap: '' } : root ? rootMaps : identityMaps),
+    mapsImage: userNamespace && (root || range !== undefined),
     message: {
       userNamespace,
       uid,
@@ -59,14 +76,29 @@ export function specificationOf(wish: Wish, workspace: string): Specification {
       workspace,
       mounts: [...(wish.mounts ?? [])],
       files: [...(wish.files ?? [])],
+      root,
+      writable: wish.writable ?? null,
+      unshare: wish.unshare ?? null,
+      allowedSources: [...(wish.allowedSources ?? [])],
+      deniedSources: [...(wish.deniedSources ?? [])],
+      deniedDestinations: [...(wish.deniedDestinations ?? [])],
     },
   };
 }
+
+/** How a rank enters a container: with how many other namespaces, and as what. */
+export interface Entry {
+  readonly unshared: number;
+  readonly privileges: 'plain' | 'root' | 'pretend';
+}
+
+export const AS_RANK: Entry = { unshared: 0, privileges: 'plain' };
 
 /** Runs a command in namespaces of ours, as a rank of the user; resolves with what it printed. */
 export async function enterContainer(
   { uid, gid, gids }: Identity,
   namespaces: readonly number[],
+  { unshared, privileges }: Entry,
   command: string,
   ...args: readonly string[]
 ): Promise<string> {
@@ -78,7 +110,7 @@ export async function enterContainer(
     `exec "$@" ${redirections}`,
     'sh',
     program('enter'),
-    ...[uid, gid, groups, namespaces.length, 0, 'plain'].map(String),
+    ...[uid, gid, groups, namespaces.length, unshared, privileges].map(String),
     command,
     ...args,
   ]);
@@ -94,10 +126,13 @@ export class TestContainer {
 
   /** Runs a command in it as a rank; resolves with what it printed. */
   run(command: string, ...args: readonly string[]): Promise<string> {
+    const { root, pretend } = this.specification;
     const { uid, gid, gids } = this.specification.message;
-    const { user, mount } = this.namespaces;
+    const { user, mount, others } = this.namespaces;
     const identity = { uid: uid ?? 0, gid: gid ?? 0, gids: gids ?? [] };
-    return enterContainer(identity, user === undefined ? [mount] : [user, mount], command, ...args);
+    const entry: Entry = { unshared: others.length, privileges: pretend ? 'pretend' : root ? 'root' : 'plain' };
+    const namespaces = [...(user === undefined ? [] : [user]), mount, ...others];
+    return enterContainer(identity, namespaces, entry, command, ...args);
   }
 
   /** Asks the image's /toolbox. */
@@ -106,8 +141,7 @@ export class TestContainer {
   }
 
   close(): void {
-    native.close(this.namespaces.mount);
-    if (this.namespaces.user !== undefined) native.close(this.namespaces.user);
+    closeNamespaces(this.namespaces);
   }
 }
 
@@ -128,11 +162,12 @@ export async function buildOnce(
   caller: Caller,
   keep: (namespaces: Namespaces) => void,
   timeout = 10_000,
+  descriptors: readonly number[] = [],
 ): Promise<void> {
   const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
   try {
     await builder.start();
-    await builder.finish(specification, mount, timeout, keep);
+    await builder.finish(specification, mount, descriptors, timeout, keep);
   } finally {
     builder.end();
   }
@@ -154,7 +189,7 @@ export async function construct(
     const keep = (namespaces: Namespaces): void => {
       kept = namespaces;
     };
-    await buildOnce(specification, mount, caller, keep, wish.timeout);
+    await buildOnce(specification, mount, caller, keep, wish.timeout, wish.descriptors);
     if (!kept) throw new Error('the build ended without namespaces');
     return new TestContainer(specification, kept);
   } finally {
