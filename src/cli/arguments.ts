@@ -122,6 +122,15 @@ function refused(
   return usage(`${subject} was called wrongly`, first, command);
 }
 
+export function unknownCommand(name: string, commands: readonly Command[]): BerthError {
+  const names = commands.map((command) => command.name);
+  const near = nearest(name, names);
+  return usage(
+    `berth has no command ${name}`,
+    near ? `did you mean berth ${near}?` : `its commands are ${names.join(', ')}`,
+  );
+}
+
 export function usage(what: string, why: string, command = 'COMMAND'): BerthError {
   return new BerthError('BERTH_USAGE', { what, why, command: `berth ${command}` });
 }

@@ -1,6 +1,5 @@
-import { nearest } from '../config/index.js';
 import { formatError, toErrorMessage } from '../errors/index.js';
-import { DEFAULT_SOCKET, parseCommand, parseLeading, usage, type Values } from './arguments.js';
+import { DEFAULT_SOCKET, parseCommand, parseLeading, unknownCommand, type Values } from './arguments.js';
 import type { Command } from './command.js';
 import { commands, internalCommands } from './commands/index.js';
 import { commandHelp, overview } from './help.js';
@@ -56,12 +55,7 @@ async function dispatch(
 function find(name: string): Command {
   const command = [...commands, ...internalCommands].find((one) => one.name === name);
   if (command) return command;
-  const names = commands.map((one) => one.name);
-  const near = nearest(name, names);
-  throw usage(
-    `berth has no command ${name}`,
-    near ? `did you mean berth ${near}?` : `its commands are ${names.join(', ')}`,
-  );
+  throw unknownCommand(name, commands);
 }
 
 function text(values: Values, name: string): string | undefined {

@@ -1,7 +1,6 @@
 import { Socket } from 'node:net';
 import { hostname } from 'node:os';
-import { getSystemErrorName } from 'node:util';
-import { BerthError, reasonOf } from '../errors/index.js';
+import { BerthError, reasonOf, systemWords } from '../errors/index.js';
 import { builderExecutable, isNativeError, native, type Builder } from '../native/index.js';
 import { frame, FrameReader, v1 } from '../protocol/index.js';
 import { mapsSeveral } from './idmap.js';
@@ -263,7 +262,7 @@ function mapIds(builder: Builder, specification: Specification): number {
 
 /** What a user would call the step in which the builder failed. */
 function buildError(event: v1.BuildEvent, specification: Specification): BerthError {
-  const why = event.reason || `${event.call}: ${event.object}: ${getSystemErrorName(-event.errorNumber)}`;
+  const why = event.reason || `${event.call}: ${event.object}: ${systemWords(event.errorNumber)}`;
   switch (event.step) {
     case v1.BuildStep.BUILD_STEP_NAMESPACE:
       if (event.call === 'unshare') return new BerthError('BERTH_NAMESPACES_FORBIDDEN', { why });

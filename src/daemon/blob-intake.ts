@@ -131,13 +131,10 @@ export class BlobIntake {
     if (wanted) wanted.received = Math.min(received, wanted.blob.size);
   }
 
+  /** Of what is fetched: what was in the store before is no part of it, for those who wait as for who fetches. */
   progress(): BlobProgress[] {
-    const { config, layers } = this.order.manifest;
-    const blobs = new Map([config, ...layers].map((blob) => [blob.digest, blob]));
-    return [...blobs.values()].map(({ digest, size }) => {
-      const wanted = this.#wanted.get(digest);
-      const stored = wanted?.stored ?? true;
-      return { digest, size, received: stored ? size : (wanted?.received ?? 0), stored };
+    return [...this.#wanted.values()].map(({ blob: { digest, size }, stored, received }) => {
+      return { digest, size, received: stored ? size : received, stored };
     });
   }
 

@@ -3,7 +3,7 @@ import type { ErrorCode } from './generated/codes.js';
 import { reasonOf } from './thrown.js';
 
 export type { ErrorCode };
-export { errorCode, reasonOf } from './thrown.js';
+export { errorCode, reasonOf, systemWords } from './thrown.js';
 
 interface Row {
   readonly code: string;

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { getSystemErrorMap } from 'node:util';
+import { systemWords } from '../errors/index.js';
 import { native, openerExecutable } from '../native/index.js';
 import type { User } from './user-process.js';
 
@@ -85,6 +85,6 @@ function unfit(what: string): string {
 
 /** The system's words; those of looking a path up stand alone. */
 function explain(errno: number, call: string): string {
-  const words = getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
+  const words = systemWords(errno);
   return call === 'openat2' || call === 'open' ? words : `${call}: ${words}`;
 }

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImageServer, type ServerRecord } from '../container/index.js';
-import { BerthError } from '../errors/index.js';
+import { BerthError, systemWords } from '../errors/index.js';
 import { fuseServerExecutable, native } from '../native/index.js';
 import { collectMessages, lastWords, type User } from './user-process.js';
 
@@ -18,7 +18,7 @@ const PLACES = ['/usr/local/bin', '/usr/bin', '/bin'];
 const LAST_WORDS = 500;
 
 /** What reading says of a mount whose server has ended, or has found something that is no squashfs. */
-const UNREADABLE = /\b(EIO|ENOTCONN|ECONNABORTED|ECONNREFUSED|EINVAL)$/;
+const UNREADABLE = new RegExp(`: (${['EIO', 'ENOTCONN', 'ECONNABORTED', 'EINVAL'].map(systemWords).join('|')})$`);
 
 export interface ServedFileOrder extends User {
   readonly path: string;

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
-import { construct, type TestContainer, type Wish } from './helpers/container.js';
+import { construct, USER, type TestContainer, type Wish } from './helpers/container.js';
 import { directory, fifo, file, link, makeImage, toolbox, type Tree } from './helpers/images.js';
 import { Running } from './helpers/programs.js';
 import { leavesNothing } from './helpers/lifecycle.js';
@@ -148,10 +148,10 @@ describe.each([
   });
 
   const impossible: [string, Tree, string, string][] = [
-    ['links that lead in a circle', { data: link('/other'), other: link('/data') }, '/data', 'ELOOP'],
-    ['below a file', { data: file('') }, '/data/below', 'ENOTDIR'],
-    ['below a link to a file', { data: link('/file'), file: file('') }, '/data/below', 'ENOTDIR'],
-    ['a file, where the source is a directory', { data: file('') }, '/data', 'ENOTDIR'],
+    ['links that lead in a circle', { data: link('/other'), other: link('/data') }, '/data', 'too many symbolic links'],
+    ['below a file', { data: file('') }, '/data/below', 'not a directory'],
+    ['below a link to a file', { data: link('/file'), file: file('') }, '/data/below', 'not a directory'],
+    ['a file, where the source is a directory', { data: file('') }, '/data', 'not a directory'],
   ];
 
   it.each(impossible)('no place at all: %s', async (__, tree, destination, errno) => {
@@ -208,17 +208,68 @@ describe('mounts below mounts', () => {
     });
   });
 
-  it('are refused where it has not: nothing is made in a mounted directory', async () => {
-    mkdirSync(join(scratch, 'bare'));
+  it('have their place made there, with the rights of the user', async () => {
+    const own = join(scratch, 'own');
+    mkdirSync(own);
+    chownSync(own, USER.uid, USER.gid);
     const mounts = [
-      { source: join(scratch, 'bare'), destination: '/data' },
+      { source: own, destination: '/data' },
+      { source: volume, destination: '/data/in/ner' },
+      { source: join(volume, 'here'), destination: '/data/file' },
+    ];
+    for (const userNamespace of [true, false]) {
+      await inside({}, { userNamespace, mounts }, async (container) => {
+        expect(await container.ask('read', '/data/in/ner/here', '/data/file')).toBe('the volume\nthe volume');
+      });
+      expect(readdirSync(own)).toEqual(['file', 'in']);
+      for (const name of ['file', 'in', 'in/ner']) {
+        const { uid, gid } = statSync(join(own, name));
+        expect([uid, gid]).toEqual([USER.uid, USER.gid]);
+      }
+      for (const name of readdirSync(own)) rmSync(join(own, name), { recursive: true });
+    }
+  });
+
+  it.each([
+    ['where the user may not make it', false, 'permission denied'],
+    ['where what was mounted is read-only', true, 'read-only file system'],
+  ])('are refused %s', async (_, own, why) => {
+    const bare = join(scratch, `bare-${own}`);
+    mkdirSync(bare);
+    if (own) chownSync(bare, USER.uid, USER.gid);
+    for (const userNamespace of [true, false]) {
+      const mounts = [
+        { source: bare, destination: '/data', readOnly: own },
+        { source: volume, destination: '/data/inner' },
+      ];
+      expect(await failure({}, { userNamespace, mounts })).toMatchObject({
+        code: 'BERTH_MOUNT_DESTINATION',
+        what: expect.stringContaining('/data/inner') as string,
+        why: `mkdir: /data/inner: ${why}`,
+      });
+      expect(readdirSync(bare)).toEqual([]);
+    }
+  });
+
+  it('are put below it even where the image has a link of that name', async () => {
+    const outer = join(scratch, 'hiding');
+    mkdirSync(join(outer, 'inner'), { recursive: true });
+    const mounts = [
+      { source: outer, destination: '/data' },
       { source: volume, destination: '/data/inner' },
     ];
-    expect(await failure({}, { mounts })).toMatchObject({
-      code: 'BERTH_MOUNT_DESTINATION',
-      what: expect.stringContaining('/data/inner') as string,
+    await inside({ 'data/inner': link('/etc'), etc: directory() }, { mounts }, async (container) => {
+      expect(await container.ask('read', '/data/inner/here')).toBe('the volume');
+      expect(await container.ask('list', '/etc')).toBe('');
     });
-    expect(readdirSync(join(scratch, 'bare'))).toEqual([]);
+  });
+
+  it('cannot be written with dot-dot', async () => {
+    const mounts = [
+      { source: volume, destination: '/data' },
+      { source: volume, destination: '/data/../etc' },
+    ];
+    expect(await failure({ etc: directory() }, { mounts })).toMatchObject({ code: 'BERTH_MOUNT_DESTINATION' });
   });
 
   it('follow no link that somebody has put into a mounted directory', async () => {
@@ -230,7 +281,7 @@ describe('mounts below mounts', () => {
     ];
     expect(await failure({}, { mounts })).toMatchObject({
       code: 'BERTH_MOUNT_DESTINATION',
-      why: expect.stringContaining('ENOTDIR') as string,
+      why: expect.stringContaining('not a directory') as string,
     });
   });
 });
@@ -306,7 +357,7 @@ describe.each([
     expect(await failure(tree, { userNamespace, files: [passwd] })).toMatchObject({
       code: 'BERTH_MOUNT_DESTINATION',
       what: expect.stringContaining('/etc/passwd') as string,
-      why: expect.stringContaining('EFBIG') as string,
+      why: expect.stringContaining('file too large') as string,
     });
   });
 

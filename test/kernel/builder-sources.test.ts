@@ -73,10 +73,10 @@ describe.each([
     }));
 
   it.each([
-    ['is not there', 'absent', 'ENOENT'],
-    ['is in a directory that the user may not enter', 'private/inside', 'EACCES'],
-    ['is a link into such a directory', 'link-to-private', 'EACCES'],
-    ['is below a file', 'open/here/below', 'ENOTDIR'],
+    ['is not there', 'absent', 'no such file or directory'],
+    ['is in a directory that the user may not enter', 'private/inside', 'permission denied'],
+    ['is a link into such a directory', 'link-to-private', 'permission denied'],
+    ['is below a file', 'open/here/below', 'not a directory'],
   ])('that %s gives an error that names it', async (__, name, errno) => {
     expect(await failure(mount(name))).toMatchObject({
       code: 'BERTH_MOUNT_SOURCE',

@@ -1,5 +1,5 @@
 // What users do with images that are there: the real command line, as a process of a plain user, and the real berthd.
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -12,6 +12,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
   writeSync,
@@ -134,6 +135,24 @@ describe('berth export', () => {
     expect(describeImage(again)).toEqual(describeImage(path));
   });
 
+  it('writes it to standard output, where that is no terminal', () => {
+    const command = `${process.execPath} ${cli} export sample:1`;
+    const env = { PATH: process.env['PATH'], HOME: home, BERTH_SOCKET: daemon.socket };
+    const shell = (script: string): Result => {
+      const [program = '', ...argv] = as(ALICE, ['sh', '-c', script]);
+      return { ...spawnSync(program, argv, { cwd: home, env, encoding: 'utf8' }) };
+    };
+    const { status, stdout, stderr } = shell(`${command} - | sha256sum`);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: 'exported sample:1 to standard output\n' });
+    expect(`sha256:${stdout.slice(0, 64)}`).toBe(digestOf(ALICE, 'sample:1'));
+    // script(1) gives it a terminal.
+    const shown = shell(`script --quiet --return --command '${command} -' /dev/null`);
+    expect(shown.status).toBe(2);
+    expect(shown.stdout).toMatch(/BERTH_USAGE[^]*standard output is a terminal/);
+    expect(berth(ALICE, 'export', '--json', 'sample:1', '-').stderr).toContain('BERTH_USAGE');
+    expect(existsSync(join(home, '-'))).toBe(false);
+  });
+
   it.each([
     ['gzip', 'tar+gzip'],
     ['zstd', 'tar+zstd'],
@@ -227,7 +246,7 @@ describe('berth export', () => {
     mkdirSync(closed, { mode: 0o700 });
     const { status, stderr } = berth(ALICE, 'export', 'sample:1', join(closed, 'x.sqsh'));
     expect(status).toBe(6);
-    expect(stderr).toMatch(/BERTH_EXPORT_FAILED.*\n.*EACCES/);
+    expect(stderr).toMatch(/BERTH_EXPORT_FAILED.*\n.*permission denied/);
     expect(readdirSync(closed)).toEqual([]);
   });
 });
@@ -312,4 +331,31 @@ describe('berth gc', () => {
       expect(readdirSync(layout.temporary)).toEqual([]);
     }
   }, 120_000);
+});
+
+describe('berth verify', () => {
+  it('is refused to a user who has two images verified already, until one is done', async () => {
+    const digest = importSample('slow:1', 'slow\n');
+    // An image that takes minutes to be read; it is no more what its digest says.
+    const name = layout.ref(ALICE, 'slow:1');
+    const record = JSON.parse(readFileSync(name, 'utf8')) as object;
+    writeFileSync(name, JSON.stringify({ ...record, size: 2 ** 36 }));
+    truncateSync(layout.image(digest), 2 ** 36);
+    const env = { PATH: process.env['PATH'], HOME: home, BERTH_SOCKET: daemon.socket };
+    const [program = '', ...argv] = as(ALICE, [process.execPath, cli, 'verify', 'slow:1']);
+    const running = [1, 2, 3].map(() => spawn(program, argv, { cwd: home, env, stdio: ['ignore', 'ignore', 'pipe'] }));
+    const said = (child: ChildProcess): Promise<string> =>
+      new Promise((resolve) => {
+        let text = '';
+        child.stderr?.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        child.once('close', () => resolve(text));
+      });
+    const endings = running.map((child) => said(child));
+    expect(await Promise.race(endings)).toMatch(/BERTH_NOT_PERMITTED: .*verifying more than 2 images at a time/);
+    for (const child of running) child.kill('SIGKILL');
+    await Promise.all(endings);
+    truncateSync(layout.image(digest), 1);
+    expect(berth(ALICE, 'verify', 'slow:1').stderr).not.toContain('BERTH_NOT_PERMITTED');
+    must(ALICE, 'rmi', 'slow:1');
+  });
 });

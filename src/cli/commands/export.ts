@@ -13,7 +13,7 @@ export const exportCommand: Command = {
   summary: 'write an image to a file, for another site or another tool',
   synopsis: ['export [--force] [--compression gzip|zstd|none] [--json] IMAGE DESTINATION'],
   description: [
-    'DESTINATION is a file, which becomes a squashfs file; oci-archive:FILE[:TAG], which podman, docker, skopeo and apptainer ' +
+    'DESTINATION is a file, which becomes a squashfs file; - for such a file on standard output; oci-archive:FILE[:TAG], which podman, docker, skopeo and apptainer ' +
       'read; or oci:DIRECTORY[:TAG], an OCI image layout, to which the image is added. Without TAG it gets the tag that it ' +
       'has here.',
     'In OCI form the image has one layer, and the configuration that it was pulled with. berth import reads all three again, ' +
@@ -53,6 +53,7 @@ const PROGRESS_INTERVAL = 200;
 async function exportImage({ operands, flag, value, socket, terminal }: Call, signal: AbortSignal): Promise<number> {
   const [reference = '', text = ''] = operands;
   const compression = compressionOf(value('compression') ?? 'gzip');
+  if (text === '-') checkStream(flag('json'));
   const source = await fetchImage(reference, socket);
   try {
     const destination = parseDestination(text, source.image.name);
@@ -63,10 +64,12 @@ async function exportImage({ operands, flag, value, socket, terminal }: Call, si
       shown = now;
       terminal.progress(`${source.image.name}: ${size(bytes)}`);
     };
-    await writeImage(source, destination, { compression, force: flag('force'), watch }, signal);
+    await writeImage(source, destination, { compression, force: flag('force'), watch }, process.stdout, signal);
     terminal.progress('');
     const { kind, path, tag } = destination;
     if (flag('json')) terminal.print(JSON.stringify({ image: source.image, kind, path, tag }, undefined, 2));
+    // Standard output has the image itself.
+    else if (kind === 'stream') terminal.warn(`exported ${source.image.name} to standard output`);
     else terminal.print(`exported ${source.image.name} to ${text}`);
     return 0;
   } catch (error) {
@@ -78,6 +81,12 @@ async function exportImage({ operands, flag, value, socket, terminal }: Call, si
     terminal.progress('');
     closeSync(source.file);
   }
+}
+
+function checkStream(wantsJson: boolean): void {
+  if (wantsJson) throw usage('--json was given with -', 'standard output is to have the image itself', 'export');
+  if (!process.stdout.isTTY) return;
+  throw usage('an image cannot be shown', 'standard output is a terminal: redirect it, or name a file', 'export');
 }
 
 function compressionOf(text: string): Compression {

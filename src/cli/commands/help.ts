@@ -1,4 +1,4 @@
-import { usage } from '../arguments.js';
+import { unknownCommand } from '../arguments.js';
 import type { Command } from '../command.js';
 import { commandHelp, overview } from '../help.js';
 
@@ -13,8 +13,7 @@ export const makeHelp = (commands: () => readonly Command[]): Command => ({
   examples: [{ command: 'berth help import', text: 'How images are imported.' }],
   run: ({ operands: [name], terminal }) => {
     const command = commands().find((one) => one.name === name);
-    if (name !== undefined && !command)
-      return Promise.reject(usage(`berth has no command ${name}`, 'berth help lists them all', 'help'));
+    if (name !== undefined && !command) return Promise.reject(unknownCommand(name, commands()));
     terminal.print(command ? commandHelp(command, terminal) : overview(commands(), terminal));
     return Promise.resolve(0);
   },

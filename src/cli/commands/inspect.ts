@@ -48,10 +48,13 @@ export function inspectView({ image, names, layers, config }: v1.InspectReply.$P
   };
 }
 
+/** Characters of a title: the longest usual one is ExposedPorts, of an image's configuration. */
+const TITLE = 12;
+
 async function show({ image, names, layers, config }: Inspection, terminal: Terminal): Promise<void> {
   const now = Date.now() / 1000;
   const line = (title: string, text: string): void => {
-    if (text !== '') terminal.print(`${terminal.bold(title.padEnd(10))}${plain(text)}`);
+    if (text !== '') terminal.print(`${terminal.bold(title.padEnd(TITLE))} ${plain(text)}`);
   };
   line('Name', image.name);
   line('Others', names.filter((name) => name !== image.name).join(', '));

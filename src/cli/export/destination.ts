@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, type ReadStream } from 'node:fs';
 import { link, lstat, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { errorCode } from '../../errors/index.js';
@@ -11,13 +12,16 @@ import { addImage, prepareLayout } from './layout.js';
 
 const run = promisify(execFile);
 
-/** Where an image is to go. */
-export type Destination =
-  | { readonly kind: 'squashfs' | 'oci-archive'; readonly path: string; readonly tag: string }
-  | { readonly kind: 'oci'; readonly path: string; readonly tag: string };
+/** Where an image is to go; a `stream` is standard output, and gets the squashfs file. */
+export interface Destination {
+  readonly kind: 'squashfs' | 'stream' | 'oci-archive' | 'oci';
+  readonly path: string;
+  readonly tag: string;
+}
 
-/** FILE, oci:DIR[:TAG] or oci-archive:FILE[:TAG]. */
+/** FILE, "-", oci:DIR[:TAG] or oci-archive:FILE[:TAG]. */
 export function parseDestination(text: string, image: string): Destination {
+  if (text === '-') return { kind: 'stream', path: '-', tag: '' };
   const [, kind, rest] = /^(oci|oci-archive):(.+)$/s.exec(text) ?? [];
   if (kind === undefined || rest === undefined) return { kind: 'squashfs', path: resolve(text), tag: '' };
   const [, path = rest, given] = /^(.+?):([A-Za-z0-9_][A-Za-z0-9._-]*)$/s.exec(rest) ?? [];
@@ -38,15 +42,21 @@ export interface ExportOptions {
  * Writes an image, with the user's own rights. A file appears when it is complete; a layout's index changes when all else
  * is there. What is unfinished goes when this fails.
  *
+ * @param output standard output, for a stream.
  * @throws Error with what failed
  */
 export async function writeImage(
   source: OpenImage,
   destination: Destination,
   options: ExportOptions,
+  output: Writable,
   signal: AbortSignal,
 ): Promise<void> {
   const { path, kind, tag } = destination;
+  if (kind === 'stream') {
+    await pipeline(reading(source, options.watch), output, { signal });
+    return;
+  }
   if (kind === 'oci') {
     await intoLayout(source, path, tag, options, signal);
     return;
@@ -56,12 +66,7 @@ export async function writeImage(
   try {
     const finished = join(directory, 'image');
     if (kind === 'squashfs') {
-      const file = createReadStream('', { fd: source.file, autoClose: false, start: 0, highWaterMark: 1024 * 1024 });
-      let bytes = 0;
-      file.on('data', (chunk) => {
-        bytes += chunk.length;
-        options.watch(bytes);
-      });
+      const file = reading(source, options.watch);
       await pipeline(file, createWriteStream(finished, { flags: 'wx', flush: true }), { signal });
     } else {
       const layout = join(directory, 'layout');
@@ -75,6 +80,17 @@ export async function writeImage(
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** The image file from its beginning. */
+function reading(source: OpenImage, watch: (bytes: number) => void): ReadStream {
+  const file = createReadStream('', { fd: source.file, autoClose: false, start: 0, highWaterMark: 1024 * 1024 });
+  let bytes = 0;
+  file.on('data', (chunk) => {
+    bytes += chunk.length;
+    watch(bytes);
+  });
+  return file;
 }
 
 async function intoLayout(
