@@ -3,6 +3,8 @@
  * and its MPI. docs/modules.md is for administrators.
  */
 export { Modules, type ModulesConfig, type ModulesContribution } from './modules.js';
+export { Table, type Form } from './table.js';
+export { Document, NotToml, type Problem } from './toml.js';
 export { fillIn } from './placeholders.js';
 export type { Catalogue, Entry } from './catalogue.js';
 export type { ContainerCheck, Inside } from './inside.js';

@@ -22,6 +22,8 @@ export class Table {
     private readonly values: Readonly<Record<string, unknown>>,
     private readonly path: Path,
     private readonly problems: Problem[],
+    /** What the file is, for messages. */
+    private readonly whole = 'the module',
   ) {}
 
   has(key: string): boolean {
@@ -130,12 +132,12 @@ export class Table {
   /** As messages call it. */
   get title(): string {
     const names = this.path.filter((part) => typeof part === 'string');
-    if (names.length === 0) return 'the module';
+    if (names.length === 0) return this.whole;
     return typeof this.path.at(-1) === 'number' ? `[[${names.join('.')}]]` : `[${names.join('.')}]`;
   }
 
   #inner(path: Path, values: Readonly<Record<string, unknown>>): Table {
-    return new Table(this.document, values, [...this.path, ...path], this.problems);
+    return new Table(this.document, values, [...this.path, ...path], this.problems, this.whole);
   }
 
   #take(key: string): unknown {

@@ -2,6 +2,7 @@ import type { Command } from '../command.js';
 import { archive } from './archive.js';
 import { build } from './build.js';
 import { config } from './config.js';
+import { env } from './env.js';
 import { exec } from './exec.js';
 import { explain } from './explain.js';
 import { exportCommand } from './export.js';
@@ -27,6 +28,7 @@ export const commands: readonly Command[] = [
   ps,
   exec,
   explain,
+  env,
   images,
   pull,
   build,
