@@ -1,4 +1,4 @@
-import { chmod, readdir, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeReply, frame } from '../../src/protocol/index.js';
@@ -149,4 +149,24 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
 
 it('leaves nothing unfinished in the store', async () => {
   expect(await readdir(join(site.cluster.layout.store, 'tmp'))).toEqual([]);
+});
+
+it.each([
+  ['wait=soon', 'wait=soon needs a number of seconds, at most 3600'],
+  ['socket=berthd.sock', 'socket=berthd.sock needs an absolute path'],
+  ['pull=perhaps', 'pull=perhaps needs yes or no'],
+  ['contain=all', 'contain=all needs batch, interactive, both with a comma, or none'],
+  ['patience=1', 'patience=1 is not an argument of spank_berth.so'],
+])('plugstack.conf with %s says what is wrong, before there is a job', async (argument, fault) => {
+  const [configuration] = configurations();
+  const path = join(site.cluster.layout.slurmEtc, 'plugstack.conf');
+  const original = await readFile(path, 'utf8');
+  await writeFile(path, original.replace(PATIENCE, argument));
+  try {
+    const { status, stderr } = await site.shell(configuration, 'srun true');
+    expect(stderr).toContain(`berth: BERTH_CONFIG_INVALID: plugstack.conf: ${fault}\n`);
+    expect(status).not.toBe(0);
+  } finally {
+    await writeFile(path, original);
+  }
 });
