@@ -2,18 +2,22 @@
 // to be pinned. It holds root's rights only until it has entered the caller's mount namespace; see
 // docs/adr/0002.
 //
-// Descriptors: 3 the socket to berthd, 4 a pidfd of the process whose mount namespace is the starting point.
-// Takes no arguments and no environment. Other mounts of berthd's come right after the specification, the
-// image mount comes over the socket, last: berthd has the image
-// looked up and mounted while everything here is done that does not need it.
+// Descriptor 3 is the socket to berthd. Takes no arguments and no environment. What to build comes over the
+// socket, which may be long after the start: first a pidfd of the process whose mount namespace is the
+// starting point, then the specification, right after it other mounts of berthd's, and the image mount last:
+// berthd has the image looked up and mounted while everything here is done that does not need it.
 
 #include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "../sys/mount.h"
+#include "../sys/socket.h"
 #include "fuse.h"
 #include "identity.h"
 #include "others.h"
@@ -24,7 +28,6 @@ namespace berth::builder {
 namespace {
 
 constexpr int kSocket = 3;
-constexpr int kCaller = 4;
 
 void set_text(char* target, size_t size, const char* text) {
     std::snprintf(target, size, "%s", text);
@@ -50,14 +53,25 @@ int report_and_wait(berth_v1_BuildEvent_Kind kind, Failure& failure) {
     return await_answer(kSocket, failure);
 }
 
+/// A pidfd of the process whose mount namespace is the starting point. It comes with one byte.
+int receive_caller(Fd& caller, Failure& failure) {
+    std::string byte;
+    std::vector<Fd> received;
+    if (receive_packet(kSocket, 1, byte, received, failure) < 0) return -1;
+    if (received.size() != 1)
+        return failure.set("recvmsg", "the caller", byte.empty() ? ECONNRESET : EBADMSG);
+    caller = std::move(received.front());
+    return 0;
+}
+
 /// From the caller's mount namespace to one of our own, in a user namespace of the user's where the site
 /// allows that.
-int enter_namespaces(const Spec& spec, const std::vector<Fd>& descriptors, Progress& progress) {
+int enter_namespaces(const Spec& spec, Fd caller, const std::vector<Fd>& descriptors, Progress& progress) {
     Failure& failure = progress.failure;
     progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
     // setns(2) with a pidfd: Linux 5.8.
-    if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
-    close(kCaller);
+    if (setns(caller.get(), CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
+    caller.reset();
     const int others = other_namespaces(spec);
     if (!spec.user_namespace) {
         if (unshare(others) < 0) return failure.set("unshare", "network, IPC or UTS namespace");
@@ -103,6 +117,8 @@ int obtain_image(const Spec& spec, Fd& image, Progress& progress) {
 int run() {
     Progress progress;
     progress.step = berth_v1_BuildStep_BUILD_STEP_SPEC;
+    Fd caller;
+    if (receive_caller(caller, progress.failure) < 0) return report_failure(progress);
     Spec spec;
     if (receive_spec(kSocket, spec, progress.failure) < 0) return report_failure(progress);
     umask(0);
@@ -111,7 +127,7 @@ int run() {
     const size_t count = spec.descriptor_count();
     if (count > 0 && receive_mounts(kSocket, count, descriptors, progress.failure) < 0)
         return report_failure(progress);
-    if (enter_namespaces(spec, descriptors, progress) < 0) return report_failure(progress);
+    if (enter_namespaces(spec, std::move(caller), descriptors, progress) < 0) return report_failure(progress);
     Sources sources;
     if (open_sources(spec, descriptors, sources, progress) < 0) return report_failure(progress);
     descriptors.clear();

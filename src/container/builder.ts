@@ -1,19 +1,14 @@
-import { Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { BerthError, reasonOf, systemWords } from '../errors/index.js';
-import { builderExecutable, isNativeError, native, type Builder } from '../native/index.js';
-import { frame, FrameReader, v1 } from '../protocol/index.js';
+import { native } from '../native/index.js';
+import { frame, v1 } from '../protocol/index.js';
+import type { BuilderProcess } from './builder-process.js';
+import { Builders } from './builders.js';
 import { mapsSeveral } from './idmap.js';
 import type { Specification } from './specification.js';
 
-/** Longest event of the builder, in bytes. */
-const EVENT_LIMIT = 8 * 1024;
-
-/**
- * When to look whether an ended builder can be reaped, in milliseconds from one look to the next; the last is for one
- * that a hanging file system keeps from dying.
- */
-const REAP_DELAYS = [1, 5, 20, 100, 500, 2000, 60_000];
+/** What the builder waits for at each of its stations, and what descriptors come with. */
+const GO_ON = Buffer.from('.');
 
 /** What {@link ContainerBuilder.finish} hands on, still open: the caller pins it and closes it. */
 export interface Namespaces {
@@ -31,22 +26,13 @@ export function closeNamespaces({ mount, user, others }: Namespaces): void {
 /** Has the FUSE mount of an image served by a process that gets a duplicate of the device, which stays the caller's. */
 export type Serve = (device: number) => Promise<void>;
 
-type Events = AsyncGenerator<v1.BuildEvent, undefined>;
-
-/** A builder that runs, or has ended and is not reaped yet. */
-interface Started {
-  readonly process: Builder;
-  readonly socket: Socket;
-  readonly events: Events;
-}
-
 /**
- * The process that puts one container together. It is started as early as can be, and works while berthd still looks
+ * The process that puts one container together. It is taken as early as can be, and works while berthd still looks
  * for the image: only the last of its work needs that.
  */
 export class ContainerBuilder {
-  #starting: Promise<Started> | undefined;
-  #started: Started | undefined;
+  #starting: Promise<BuilderProcess> | undefined;
+  #started: BuilderProcess | undefined;
   #specified: Promise<void> | undefined;
   #begun: Promise<void> | undefined;
   #answer: Promise<v1.BuildEvent> | undefined;
@@ -56,16 +42,16 @@ export class ContainerBuilder {
 
   /**
    * @param caller a pidfd of the process whose mount namespace is the starting point; stays the caller's
-   * @param executable the builder
+   * @param builders where the process comes from
    */
   constructor(
     private readonly caller: number,
-    private readonly executable = builderExecutable,
+    private readonly builders = new Builders(),
   ) {}
 
-  /** Starts the process. Whoever calls this calls {@link end} too; a failure is {@link finish}'s to tell. */
+  /** Takes a process. Whoever calls this calls {@link end} too; a failure is {@link finish}'s to tell. */
   start(): Promise<unknown> {
-    this.#starting = this.#spawn();
+    this.#starting = this.#take();
     this.#starting.catch(() => undefined);
     return this.#starting;
   }
@@ -127,31 +113,23 @@ export class ContainerBuilder {
     const started = this.#started;
     this.#started = undefined;
     if (!started) return;
-    if (!this.#finished) native.signal(started.process.pidfd, 9);
-    started.socket.destroy();
+    started.end(this.#finished);
     if (this.#user !== undefined) native.close(this.#user);
     this.#user = undefined;
-    void reap(started.process);
   }
 
-  async #spawn(): Promise<Started> {
-    const process = await native.spawnBuilder(this.executable, this.caller);
-    const socket = new Socket({ fd: process.socket, readable: true, writable: true });
-    // Whoever reads is told.
-    socket.on('error', () => undefined);
-    const started = { process, socket, events: eventsOf(socket) };
-    this.#started = started;
+  async #take(): Promise<BuilderProcess> {
+    const taken = await this.builders.take();
+    this.#started = taken;
     if (this.#ended) this.end();
-    return started;
+    return taken;
   }
 
-  /** Resolves when all of the specification has been taken: descriptors go round Node's queue. */
+  /** Tells the process whose mount namespace is the starting point, and then what to build. */
   async #specify({ message }: Specification): Promise<void> {
     await this.#starting;
-    const { socket } = this.#running();
-    const bytes = frame(v1.BuildSpec.encode(message).finish());
-    // A failure is told by the next event, or by its absence.
-    await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
+    const specification = frame(v1.BuildSpec.encode(message).finish());
+    await this.#running().send(Buffer.concat([GO_ON, specification]), [this.caller]);
   }
 
   async #enter(specification: Specification): Promise<void> {
@@ -159,8 +137,8 @@ export class ContainerBuilder {
     await this.#specified;
     await this.#next(v1.BuildEvent.Kind.KIND_NAMESPACES, specification);
     // Not of one that was ended meanwhile: nobody would close what is opened here.
-    if (specification.message.userNamespace) this.#user = mapIds(this.#running().process, specification);
-    this.#running().socket.write('.');
+    if (specification.message.userNamespace) this.#user = mapIds(this.#running(), specification);
+    await this.#running().send(GO_ON);
     // Waited for from now on: a failure must be read before the socket tells that its other end is gone.
     const { KIND_FUSE, KIND_BUILT } = v1.BuildEvent.Kind;
     this.#answer = this.#next(specification.message.fuse ? KIND_FUSE : KIND_BUILT, specification);
@@ -174,32 +152,25 @@ export class ContainerBuilder {
 
   async #sendMounts(mounts: readonly number[]): Promise<void> {
     await this.#specified;
-    const { process, socket } = this.#running();
-    // What it said last tells why it has ended. Once Node has closed the socket, its number may be another's.
-    if (socket.destroyed) return;
-    try {
-      native.sendDescriptors(process.socket, Buffer.from('.'), mounts);
-    } catch (error) {
-      if (!isNativeError(error, 'EPIPE')) throw error;
-    }
+    await this.#running().send(GO_ON, mounts);
   }
 
   /** Files of this mount show their true owners by themselves: it belongs to the container's user namespace. */
   async #serve(serve: Serve, specification: Specification): Promise<void> {
     const made = await this.#answer;
     if (!made) throw new Error('the builder was not begun');
-    const device = native.descriptorOf(this.#running().process.pidfd, made.descriptor);
+    const device = native.descriptorOf(this.#running().pidfd, made.descriptor);
     try {
       await serve(device);
     } finally {
       native.close(device);
     }
-    this.#running().socket.write('.');
+    await this.#running().send(GO_ON);
     await this.#next(v1.BuildEvent.Kind.KIND_BUILT, specification);
   }
 
   #hand(specification: Specification, keep: (namespaces: Namespaces) => void): void {
-    const { process, socket } = this.#running();
+    const process = this.#running();
     const opened: number[] = [];
     try {
       for (const kind of ['mnt', ...othersOf(specification)] as const)
@@ -212,20 +183,21 @@ export class ContainerBuilder {
     const namespaces = { mount, user: this.#user, others };
     this.#user = undefined;
     keep(namespaces);
-    socket.end('.');
     this.#finished = true;
+    // It ends by itself now, and nobody waits for that.
+    void process.send(GO_ON);
   }
 
-  #running(): Started {
+  #running(): BuilderProcess {
     if (!this.#started) throw new Error('the builder was ended before the container was ready');
     return this.#started;
   }
 
   async #next(kind: v1.BuildEvent.Kind, specification: Specification): Promise<v1.BuildEvent> {
-    const { value } = await this.#running().events.next();
-    if (!value) throw buildFailed('the builder ended before the container was ready');
-    if (value.kind !== kind) throw buildError(value, specification);
-    return value;
+    const event = await this.#running().next();
+    if (!event) throw buildFailed('the builder ended before the container was ready');
+    if (event.kind !== kind) throw buildError(event, specification);
+    return event;
   }
 }
 
@@ -238,16 +210,8 @@ function othersOf({ message: { unshare } }: Specification): ('net' | 'ipc' | 'ut
   ];
 }
 
-async function* eventsOf(socket: Socket): Events {
-  const reader = new FrameReader(EVENT_LIMIT);
-  for await (const chunk of socket as AsyncIterable<Buffer>) {
-    for (const bytes of reader.push(chunk)) yield v1.BuildEvent.decode(bytes);
-  }
-  return undefined;
-}
-
 /** Root's part in the middle of the build. Returns the user namespace. */
-function mapIds(builder: Builder, specification: Specification): number {
+function mapIds(builder: BuilderProcess, specification: Specification): number {
   const user = native.openNamespace(builder.pid, builder.pidfd, 'user');
   try {
     const { uidMap, gidMap, message } = specification;
@@ -298,14 +262,4 @@ function timedOut(timeout: number): BerthError {
     seconds: timeout / 1000,
     why: 'the builder was waiting for the kernel, as for a file system that does not answer',
   });
-}
-
-/** Takes the ended child off the process table. It ends by itself: our end of its socket is closed. */
-async function reap(builder: Builder): Promise<void> {
-  for (let look = 0; !native.reap(builder.pidfd); look++) {
-    const delay = REAP_DELAYS[Math.min(look, REAP_DELAYS.length - 1)] ?? 0;
-    await new Promise((resolve) => setTimeout(resolve, delay).unref());
-    if (delay >= 100) native.signal(builder.pidfd, 9);
-  }
-  native.close(builder.pidfd);
 }

@@ -1,4 +1,5 @@
 export { closeNamespaces, ContainerBuilder, type Namespaces, type Serve } from './builder.js';
+export { Builders } from './builders.js';
 export { containerKey, type Container, type ContainerRecord } from './container.js';
 export { ImageServer, type ServerRecord } from './image-server.js';
 export { entrypointFiles } from './entrypoint.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { destination, pino, type Logger } from 'pino';
 import { loadConfig, type Config } from '../config/index.js';
-import { Registry } from '../container/index.js';
+import { Builders, Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
@@ -59,7 +59,8 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const registry = new Registry(join(runtimeDirectory, 'containers'));
   const store = await ImageStore.open(config.store);
   const designer = new Designer(config, new Modules(config.modules), workspace);
-  const launcher = new Launcher(config, store, registry, designer);
+  const builders = new Builders();
+  const launcher = new Launcher(config, store, registry, designer, builders);
   const uses = new Uses(registry, store, log);
   const puller = new Puller(config, store, join(runtimeDirectory, 'berthd.sock'));
   const pathImages = new PathImages(config, store.files, store.turns);
@@ -107,11 +108,13 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const adopted = registry.adopt();
   const removed = await store.recover();
   void reconciler.atStart();
+  builders.keepSpare();
   tellSystemd('READY=1');
   log.info({ version, adopted, removed, socket: join(runtimeDirectory, 'berthd.sock') }, 'berthd is ready');
   return () => {
     tellSystemd('STOPPING=1');
     server.close();
+    builders.end();
   };
 }
 

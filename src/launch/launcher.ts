@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import {
+  Builders,
   closeNamespaces,
   ContainerBuilder,
   containerKey,
@@ -71,6 +72,7 @@ export class Launcher {
     store: ImageStore,
     private readonly registry: Registry,
     private readonly designer: Designer,
+    private readonly builders = new Builders(),
   ) {
     this.#images = new ImageMounts(config, store);
   }
@@ -229,7 +231,7 @@ export class Launcher {
 
   async #build(request: LaunchUnderWay): Promise<Container> {
     const timeout = this.config.container.buildTimeout * 1000;
-    const builder = new ContainerBuilder(request.caller.pidfd);
+    const builder = new ContainerBuilder(request.caller.pidfd, this.builders);
     try {
       const prepared = await inTime(this.#prepare(request, builder), timeout, ({ image }) => letGo(image));
       try {
@@ -238,7 +240,8 @@ export class Launcher {
         letGo(prepared.image);
       }
     } finally {
-      builder.end();
+      // Whoever waits for the container has its answer first.
+      setImmediate(() => builder.end());
     }
   }
 

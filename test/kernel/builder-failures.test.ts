@@ -3,8 +3,8 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ContainerBuilder } from '../../src/container/index.js';
-import { native } from '../../src/native/index.js';
+import { Builders, ContainerBuilder } from '../../src/container/index.js';
+import { native, type Builder } from '../../src/native/index.js';
 import { frame, v1 } from '../../src/protocol/index.js';
 import { Caller } from './helpers/caller.js';
 import {
@@ -138,7 +138,7 @@ describe('a builder that is not needed after all', () => {
     'is ended and reaped: %s',
     async (moment) => {
       mkdirSync(join(scratch, 'workspace'), { recursive: true });
-      const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
+      const builder = new ContainerBuilder(caller.pidfd, new Builders(testedBuilder));
       const started = builder.start();
       if (moment !== 'before it runs') await started;
       if (moment === 'while it waits for the image')
@@ -156,7 +156,7 @@ describe('an image that comes after the builder has failed', () => {
     mkdirSync(join(scratch, 'workspace'), { recursive: true });
     const mounts = [{ source: join(scratch, 'absent'), destination: '/data' }];
     const specification = specificationOf({ mounts }, join(scratch, 'workspace'));
-    const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
+    const builder = new ContainerBuilder(caller.pidfd, new Builders(testedBuilder));
     await builder.start();
     await builder.begin(specification);
     const pid = await builderPid();
@@ -199,13 +199,20 @@ describe('what takes over the namespaces', () => {
   });
 });
 
+/** A builder that has its caller and waits for the specification. */
+async function spawnWithCaller(): Promise<Builder> {
+  const builder = await native.spawnBuilder(testedBuilder);
+  native.sendDescriptors(builder.socket, Buffer.from('.'), [caller.pidfd]);
+  return builder;
+}
+
 describe('a builder without its berthd', () => {
   it.each([
     ['before the specification', Buffer.alloc(0)],
     ['in the middle of it', Buffer.from([0, 0, 1])],
     ['after half of what was announced', Buffer.from([0, 0, 0, 9, 8, 1])],
   ])('ends by itself: %s', async (_, bytes) => {
-    const { pidfd, socket } = await native.spawnBuilder(testedBuilder, caller.pidfd);
+    const { pidfd, socket } = await spawnWithCaller();
     if (bytes.length > 0) native.sendDescriptors(socket, bytes, []);
     native.close(socket);
     await expect.poll(() => native.reap(pidfd), { interval: 5 }).toBe(true);
@@ -213,7 +220,7 @@ describe('a builder without its berthd', () => {
   });
 
   it('ends by itself while it waits for its id maps', async () => {
-    const { pid, pidfd, socket } = await native.spawnBuilder(testedBuilder, caller.pidfd);
+    const { pid, pidfd, socket } = await spawnWithCaller();
     const { message } = specificationOf({}, join(scratch, 'workspace'));
     native.sendDescriptors(socket, frame(v1.BuildSpec.encode(message).finish()), []);
     await expect
@@ -228,7 +235,7 @@ describe('a builder without its berthd', () => {
     ['a frame longer than any specification', Buffer.from([0x7f, 0xff, 0xff, 0xff])],
     ['bytes that are no specification', frame(Buffer.alloc(64, 0xff))],
   ])('refuses %s', async (_, bytes) => {
-    const { pidfd, socket } = await native.spawnBuilder(testedBuilder, caller.pidfd);
+    const { pidfd, socket } = await spawnWithCaller();
     native.sendDescriptors(socket, bytes, []);
     await expect.poll(() => native.reap(pidfd), { interval: 5 }).toBe(true);
     const event = v1.BuildEvent.decode(readFileSync(socket).subarray(4));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { builderExecutable, native } from '../../../src/native/index.js';
 import {
+  Builders,
   closeNamespaces,
   ContainerBuilder,
   type Identity,
@@ -164,7 +165,7 @@ export async function buildOnce(
   timeout = 10_000,
   descriptors: readonly number[] = [],
 ): Promise<void> {
-  const builder = new ContainerBuilder(caller.pidfd, testedBuilder);
+  const builder = new ContainerBuilder(caller.pidfd, new Builders(testedBuilder));
   try {
     await builder.start();
     await builder.finish(specification, mount, descriptors, timeout, keep);
