@@ -46,8 +46,10 @@ build() {
     say "building"
     mkdir -p "$root/build"
     log=$root/build/build.log
+    # What is edited meanwhile is newer than this.
+    touch "$stamp.begun"
     sh "$root/scripts/build.sh" >"$log" 2>&1 || { tail -n 60 "$log" >&2; say "building failed"; exit 1; }
-    touch "$stamp"
+    mv "$stamp.begun" "$stamp"
 }
 
 # Two commands at once on a fresh checkout must not install or build into each other.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../sys/mount.h"
@@ -159,6 +160,18 @@ int Skeleton::write_file(const File& file, Failure& failure) {
     return write_all(out.get(), image_content, file.path, failure);
 }
 
+int Skeleton::adopt_directory(const char* path, mode_t mode, Failure& failure) {
+    if (make_directories(path, failure) < 0) return -1;
+    // What the image has in there nobody could reach, overlayfs neither, which looks for it: so it is told
+    // not to. Without such attributes on tmpfs (before Linux 6.6) the directory stays out of reach.
+    if ((mode & S_IXOTH) != 0) return 0;
+    const Fd made(openat(layer_, path + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!made) return failure.set("open", path);
+    if (fsetxattr(made.get(), "user.overlay.opaque", "y", 1, 0) < 0 && errno != EOPNOTSUPP)
+        return failure.set("fsetxattr", path);
+    return 0;
+}
+
 int Skeleton::adopt(const char* path, Failure& failure) {
     constexpr unsigned kUnmapped = 65534;  // proc(5), /proc/sys/kernel/overflowuid
     struct stat status = {};
@@ -170,7 +183,7 @@ int Skeleton::adopt(const char* path, Failure& failure) {
         if (!original || fstat(original.get(), &status) < 0) return 0;
     }
     if (status.st_uid != kUnmapped && status.st_gid != kUnmapped) return 0;
-    if (S_ISDIR(status.st_mode)) return make_directories(path, failure);
+    if (S_ISDIR(status.st_mode)) return adopt_directory(path, status.st_mode, failure);
     if (!S_ISREG(status.st_mode)) return 0;
     File copy;
     copy.path = path;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -37,6 +39,7 @@ class Skeleton {
     const std::vector<std::string>& written() const { return written_; }
 
   private:
+    int adopt_directory(const char* path, mode_t mode, Failure& failure);
     int resolve_file(const File& file, std::string& resolved, Failure& failure);
     int make_directories(const std::string& resolved, Failure& failure);
     int copy_attributes(const char* relative, int target, Failure& failure);

@@ -11,7 +11,7 @@ namespace berth {
 namespace {
 
 constexpr int kPeerPidfd = 77;  // asm-generic/socket.h SO_PEERPIDFD
-constexpr int kMostDescriptors = 8;
+constexpr int kMostDescriptors = 16;
 
 }  // namespace
 

@@ -72,6 +72,7 @@ export class ContainerBuilder {
    * @param descriptors detached mounts for the specification's mounts of that kind, in their order; they stay the
    *   caller's, and can be used once
    * @param timeout in milliseconds, from now
+   * @param examine is called with the process when it is in the finished container, and waited for
    * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
    */
   async finish(
@@ -80,6 +81,7 @@ export class ContainerBuilder {
     descriptors: readonly number[],
     timeout: number,
     keep: (namespaces: Namespaces) => void,
+    examine?: (process: BuilderProcess) => Promise<void>,
   ): Promise<void> {
     const state = { late: false };
     const timer = setTimeout(() => {
@@ -89,6 +91,7 @@ export class ContainerBuilder {
     }, timeout);
     try {
       const beginning = this.begin(specification);
+      beginning.catch(() => undefined);
       if (descriptors.length > 0) await this.#sendMounts(descriptors);
       await beginning;
       if (typeof image === 'number') {
@@ -97,6 +100,7 @@ export class ContainerBuilder {
       } else {
         await this.#serve(image, specification);
       }
+      await examine?.(this.#running());
       this.#hand(specification, keep);
     } catch (error) {
       if (state.late) throw timedOut(timeout);

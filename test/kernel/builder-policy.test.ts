@@ -1,6 +1,7 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { v1 } from '../../src/protocol/index.js';
 import { Caller } from './helpers/caller.js';
 import { construct, type TestContainer, type Wish } from './helpers/container.js';
 import { directory, file, link, makeImage, toolbox, type Tree } from './helpers/images.js';
@@ -150,7 +151,7 @@ describe("a user's mount covers", () => {
       what: `${at('data/mine')}:${destination} may not be mounted in a container`,
       why: expect.stringMatching(why) as string,
     });
-    const tmpfs = { kind: 1, destination, checked: true };
+    const tmpfs = { kind: v1.BuildMount.Kind.KIND_TMPFS, destination, checked: true };
     expect(await failure({ ...wish, mounts: [tmpfs] }, from)).toMatchObject({ code: 'BERTH_MOUNT_DENIED' });
   });
 

@@ -51,12 +51,14 @@ function forget(registry: Registry): void {
 }
 
 /** A mount namespace without a process, in a user namespace where wanted. */
-async function namespaces(userNamespace = true): Promise<Namespaces> {
-  const process = await Caller.connect(scratch, ['unshare', '--mount', ...(userNamespace ? ['--user'] : [])]);
+async function namespaces(userNamespace = true, kinds: readonly ('net' | 'ipc' | 'uts')[] = []): Promise<Namespaces> {
+  const flags = kinds.map((kind) => `--${kind}`);
+  const process = await Caller.connect(scratch, ['unshare', '--mount', ...flags, ...(userNamespace ? ['--user'] : [])]);
   try {
     const mount = native.openNamespace(process.pid, process.pidfd, 'mnt');
     const user = userNamespace ? native.openNamespace(process.pid, process.pidfd, 'user') : undefined;
-    return { mount, user, others: [] };
+    const others = kinds.map((kind) => native.openNamespace(process.pid, process.pidfd, kind));
+    return { mount, user, others };
   } finally {
     await process.close();
   }
@@ -167,6 +169,31 @@ describe('a berthd that starts again', () => {
       expect({ ...adopted, namespaces: undefined }).toEqual({ ...container, namespaces: undefined });
       expect(adopted.namespaces).toHaveLength(container.namespaces.length);
     }
+  });
+
+  it('has a container of several namespaces again, in their order', async () => {
+    const first = openRegistry();
+    for (const userNamespace of [true, false]) {
+      const opened = await namespaces(userNamespace, ['net', 'ipc', 'uts']);
+      const container = first.add({ ...record, jobId: userNamespace ? 7 : 8, userNamespace }, opened);
+      expect(container.namespaces.slice(userNamespace ? 1 : 0)).toEqual([opened.mount, ...opened.others]);
+    }
+    const ids = first.all().map(({ namespaces: fds }) => fds.map((fd) => native.namespaceId(fd)));
+    forget(first);
+    const second = openRegistry();
+    expect(second.adopt()).toBe(2);
+    const adopted = second.all().map(({ namespaces: fds }) => fds.map((fd) => native.namespaceId(fd)));
+    expect(new Set(adopted.map(String))).toEqual(new Set(ids.map(String)));
+  });
+
+  it('removes what an earlier one had pinned of a container before it was killed', async () => {
+    const first = openRegistry();
+    const opened = await namespaces(true, ['net', 'uts']);
+    const { id } = first.add(record, opened);
+    forget(first);
+    native.unpin(join(directory, id, 'mnt'));
+    expect(openRegistry().adopt()).toBe(0);
+    expect(mountsBelow(directory)).toEqual([]);
   });
 
   it('mounts nothing a second time', async () => {

@@ -43,6 +43,14 @@ static void question_open(const char* path) {
     close(fd);
 }
 
+/* Without writing anything. */
+static void question_openwrite(const char* path) {
+    const int fd = open(path, O_WRONLY);
+    if (fd < 0) return say_error();
+    puts("opened");
+    close(fd);
+}
+
 static void question_write(const char* path) {
     const int fd = open(path, O_WRONLY | O_CREAT, 0600);
     if (fd < 0) return say_error();
@@ -147,6 +155,7 @@ int main(int argc, char** argv) {
                      {"write", question_write},
                      {"list", question_list},
                      {"remount", question_remount},
+                     {"openwrite", question_openwrite},
                      {"id", question_id},
                      {"dropgroups", question_dropgroups},
                      {"chown", question_chown},
