@@ -139,6 +139,17 @@ export const keys = {
         '`["SCRATCH=/scratch/%u"]`. In values, and in the paths of `mounts`, `%u` is the user\'s name, `%U` their uid, `%h` ' +
         'their home directory, and `%%` a percent sign.',
     }),
+    remap_root: flag({
+      default: false,
+      description:
+        'Whether users are root in their containers where they do not say otherwise (`--container-remap-root`, ' +
+        '`--no-container-remap-root`), as Pyxis has it. It needs `userns = "on"`.',
+    }),
+    writable: flag({
+      default: false,
+      description:
+        'Whether containers are writable where users do not say otherwise (`--container-writable`, `--container-readonly`).',
+    }),
     entrypoint: flag({
       default: false,
       description:

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
+import type { Afterwards } from '../modules/index.js';
 import { native, type Account } from '../native/index.js';
 import { checkSize, type ContainerOptions, type Contribution, type PlannedFile } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
@@ -21,7 +22,7 @@ export interface Owner extends Identity {
 }
 
 /** Everything the builder needs to know, and what root has to do for it. */
-export interface Specification {
+export interface Specification extends Afterwards {
   readonly message: v1.BuildSpec.$Properties;
   readonly account: Account;
   readonly plan: Plan;
@@ -52,7 +53,7 @@ const NSSWITCH = ['passwd', 'group', 'shadow', 'networks', 'protocols', 'service
 export interface Wanted {
   readonly options: ContainerOptions;
   /** What the chosen modules add. */
-  readonly modules: Contribution;
+  readonly modules: Contribution & Partial<Afterwards>;
   /** Beside those of the modules. */
   readonly files: readonly PlannedFile[];
 }
@@ -79,7 +80,7 @@ export function specify(
   const { uid, gid, account } = owner;
   const gids = [...new Set([gid, ...owner.gids])];
   const userNamespace = config.container.userns === 'on';
-  const root = options.remapRoot ?? false;
+  const root = options.remapRoot ?? (userNamespace && config.container.remapRoot);
   if (root && !userNamespace) {
     const why = '[container] userns = "off": this site has no user namespaces, in which alone a user can be root';
     throw new BerthError('BERTH_OPTION', { option: '--container-remap-root', value: 'on', why });
@@ -90,6 +91,8 @@ export function specify(
     account,
     plan,
     root,
+    checks: modules.checks ?? [],
+    hooks: modules.hooks ?? [],
     ...(userNamespace ? idMaps(owner, gids, root) : NO_ID_MAPS),
     message: {
       userNamespace,
@@ -142,7 +145,8 @@ function writableLayer(
   { writable, save }: ContainerOptions,
   config: Config,
 ): Pick<v1.BuildSpec.$Properties, 'writable'> {
-  const wanted = writable ?? (save === undefined ? undefined : {});
+  const isWritable = config.container.writable || save !== undefined;
+  const wanted = writable ?? (isWritable ? {} : undefined);
   if (!wanted) return {};
   if (wanted.directory !== undefined) return { writable: { directory: wanted.directory } };
   const { writableLimit, writableSize } = config.container;

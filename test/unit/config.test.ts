@@ -45,6 +45,8 @@ describe('a configuration', () => {
         home: true,
         mounts: [],
         environment: [],
+        remapRoot: false,
+        writable: false,
         entrypoint: false,
         passwd: '',
         group: '',
