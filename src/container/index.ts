@@ -3,7 +3,7 @@ export { Builders } from './builders.js';
 export { containerKey, type Container, type ContainerRecord } from './container.js';
 export { ImageServer, type ServerRecord } from './image-server.js';
 export { entrypointFiles } from './entrypoint.js';
-export { changesFor, imageWords, interiorMessage, PLAIN_INTERIOR, type Interior } from './interior.js';
+export { changesFor, imageWords, interiorMessage, PLAIN_INTERIOR, type ImageWords, type Interior } from './interior.js';
 export { occupants, type Occupants } from './ranks.js';
 export { Registry, remember } from './registry.js';
 export { launchReply } from './reply.js';

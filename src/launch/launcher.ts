@@ -9,6 +9,7 @@ import {
   type Registry,
   remember,
   type Container,
+  type Namespaces,
   type Specification,
 } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
@@ -16,9 +17,11 @@ import type { ImageRecord, ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Designer } from './designer.js';
+import type { ProcessInside } from './hooks.js';
 import { ImageMounts, letGo } from './image-mounts.js';
 import { checkNameOf, checkNewName } from './named.js';
 import type { Caller, LaunchOrder } from './order.js';
+import { makeReady } from './readiness.js';
 import { ServedFile } from './served-file.js';
 import { Timeline } from './timeline.js';
 
@@ -288,7 +291,7 @@ export class Launcher {
     const served = image instanceof ServedFile ? image : undefined;
     const source = image instanceof ServedFile ? image.serve : image;
     let container: Container | undefined;
-    const building = builder.finish(specification, source, [], timeout, (namespaces) => {
+    const keep = (namespaces: Namespaces): void => {
       const start = timeline.now();
       try {
         container = this.registry.add(
@@ -325,9 +328,14 @@ export class Launcher {
         throw error;
       }
       timeline.record('pin', start);
-    });
+    };
+    const { fuse } = specification.message;
+    const after = { ...specification, isServed: fuse ?? false, image: imageWords(record.config) };
+    const examine = (process: ProcessInside): Promise<void> =>
+      timeline.measure('modules', () => makeReady(after, order, process, this.config));
+    const isWaitedFor = specification.checks.length + specification.hooks.length > 0;
     try {
-      await building;
+      await builder.finish(specification, source, [], timeout, keep, isWaitedFor ? examine : undefined);
     } catch (error) {
       throw (await served?.explain(error)) ?? error;
     }

@@ -1,3 +1,4 @@
+import type { CdiHook } from './cdi/specification.js';
 import type { Files } from './mpi/search.js';
 
 /** A container that is built and not handed out yet. */
@@ -8,5 +9,16 @@ export interface Inside {
   readonly searchPath: readonly string[];
 }
 
-/** Looks whether a container is as a module needs it. What it throws is why no program is started in there. */
-export type ContainerCheck = (inside: Inside) => Promise<void>;
+/** Looks whether a container is as a module needs it. */
+export interface ContainerCheck {
+  readonly module: string;
+  /** @throws BerthError why no program is started in there. */
+  readonly run: (inside: Inside) => Promise<void>;
+}
+
+/** What has to be done once a container is built, before a program is started in it. */
+export interface Afterwards {
+  readonly checks: readonly ContainerCheck[];
+  /** Programs to run for it, with its user's rights. */
+  readonly hooks: readonly CdiHook[];
+}

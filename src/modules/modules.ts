@@ -1,9 +1,11 @@
 import { BerthError } from '../errors/index.js';
 import type { Contribution } from '../options/index.js';
+import { cdiOf } from './cdi/contribution.js';
+import { CdiRegistry, type CdiDevices } from './cdi/registry.js';
 import { CatalogueReader, type Catalogue } from './catalogue.js';
 import { environmentOf, filesOf, mountsOf } from './contribute.js';
 import { matches } from './glob.js';
-import type { ContainerCheck } from './inside.js';
+import type { Afterwards } from './inside.js';
 import { JobDevices } from './job-devices.js';
 import type { Automatic } from './module.js';
 import { mpiOf } from './mpi/contribution.js';
@@ -16,23 +18,24 @@ export interface ModulesConfig {
   readonly directory: string;
   /** Modules of every container. */
   readonly default: readonly string[];
+  readonly cdiDirectories: readonly string[];
 }
 
 /** What the modules of a container add to it. */
-export interface ModulesContribution extends Contribution {
+export interface ModulesContribution extends Contribution, Afterwards {
   /** Of the modules, in the order in which they apply. */
   readonly names: readonly string[];
-  /** What has to hold of the container once it is built, before a program is started in it. */
-  readonly checks: readonly ContainerCheck[];
 }
 
 /** The site's modules, and what they add to containers. */
 export class Modules {
   readonly #reader: CatalogueReader;
   readonly #mpi = new HostMpiFinder();
+  readonly #cdi: CdiRegistry;
 
   constructor(private readonly config: ModulesConfig) {
     this.#reader = new CatalogueReader(config.directory);
+    this.#cdi = new CdiRegistry(config.cdiDirectories);
   }
 
   /** What the directory holds now, faults included. */
@@ -40,9 +43,15 @@ export class Modules {
     return this.#reader.current();
   }
 
+  /** What the CDI specifications describe now, faults included. */
+  cdiDevices(): CdiDevices {
+    return this.#cdi.current();
+  }
+
   /**
    * @throws BerthError BERTH_MODULE_FILE, BERTH_MODULE_UNSAFE, BERTH_MODULE_UNKNOWN, BERTH_MODULE_CONFLICT,
-   * BERTH_MODULE_MISSING, BERTH_MODULE_ORDER, BERTH_MODULE_HOST, BERTH_JOB_DEVICES.
+   * BERTH_MODULE_MISSING, BERTH_MODULE_ORDER, BERTH_MODULE_HOST, BERTH_CDI_SPECIFICATION,
+   * BERTH_JOB_DEVICES.
    */
   async contribute(request: ModulesRequest): Promise<ModulesContribution> {
     const { chosen, host, pid } = request;
@@ -71,22 +80,26 @@ export class Modules {
       ),
       environment: parts.flatMap((part) => part.environment),
       checks: parts.flatMap((part) => part.checks),
+      hooks: parts.flatMap((part) => part.hooks),
     };
   }
 
   async #contributionOf(use: ModuleUse): Promise<Omit<ModulesContribution, 'names'>> {
-    const { mpi } = use.module;
+    const { cdi, mpi } = use.module;
     await checkDevices(use);
-    const [mounts, files, fromMpi] = await Promise.all([
+    const [mounts, files, fromCdi, fromMpi] = await Promise.all([
       mountsOf(use),
       filesOf(use),
+      cdi ? cdiOf(use, cdi, this.#cdi) : undefined,
       mpi ? mpiOf(use, mpi, this.#mpi) : undefined,
     ]);
     return {
-      mounts: [...mounts, ...(fromMpi?.mounts ?? [])],
-      files,
-      environment: [...environmentOf(use), ...(fromMpi?.environment ?? [])],
+      mounts: [...mounts, ...(fromCdi?.mounts ?? []), ...(fromMpi?.mounts ?? [])],
+      files: [...files, ...(fromCdi?.files ?? [])],
+      // The module's own words come last: they count.
+      environment: [...(fromCdi?.environment ?? []), ...(fromMpi?.environment ?? []), ...environmentOf(use)],
       checks: fromMpi?.checks ?? [],
+      hooks: fromCdi?.hooks ?? [],
     };
   }
 }

@@ -18,7 +18,7 @@ afterEach(async () => {
 
 function use(text: string, pid = process.pid): Promise<ModulesContribution> {
   writeFileSync(join(base, 'm.toml'), text);
-  const modules = new Modules({ directory: base, default: [] });
+  const modules = new Modules({ directory: base, default: [], cdiDirectories: [] });
   return modules.contribute({ chosen: ['m'], user: 'root', uid: 0, home: '/root', jobId: 0, host: 'n1', pid });
 }
 

@@ -25,7 +25,7 @@ function write(name: string, text: string, mode = 0o644): string {
 }
 
 function make(defaults: readonly string[] = []): Modules {
-  return new Modules({ directory, default: defaults });
+  return new Modules({ directory, default: defaults, cdiDirectories: [] });
 }
 
 function use(
@@ -153,7 +153,14 @@ describe('a module file', () => {
 describe('the directory', () => {
   it('need not be there', async () => {
     rmSync(directory, { recursive: true });
-    await expect(use(undefined)).resolves.toEqual({ names: [], mounts: [], files: [], environment: [], checks: [] });
+    await expect(use(undefined)).resolves.toEqual({
+      names: [],
+      mounts: [],
+      files: [],
+      environment: [],
+      checks: [],
+      hooks: [],
+    });
     await expect(use(['gpu'])).rejects.toMatchObject({ code: 'BERTH_MODULE_UNKNOWN', hint: 'there are none' });
   });
 

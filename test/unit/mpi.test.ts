@@ -186,7 +186,7 @@ describe('the check of an image', () => {
   /** The host's MPI: libmpi.so.12.AGE.0, for a libc with GLIBC_2.34. */
   async function check(
     age: number,
-    { how = 'version', searchPath = [] as string[] } = {},
+    { how = 'version' as 'version' | 'soname', searchPath = [] as string[] } = {},
   ): Promise<void> {
     const libc = host.add('libc.so.6', { soname: 'libc.so.6', defines: ['GLIBC_2.2.5', 'GLIBC_2.34'] });
     host.add(`libmpi.so.12.${age}.0`, {

@@ -36,7 +36,9 @@ export async function mpiOf(use: ModuleUse, mpi: ModuleMpi, finder: HostMpiFinde
     mounts,
     files: [],
     environment: [{ origin: originOf(use), message: environment }],
-    checks: [({ files, searchPath }) => checkMpi({ module, host, check: mpi.check }, files, searchPath)],
+    checks: [
+      { module, run: ({ files, searchPath }) => checkMpi({ module, host, check: mpi.check }, files, searchPath) },
+    ],
   };
 }
 

@@ -65,6 +65,8 @@ export function specificationOf(wish: Wish, workspace: string): Specification {
       groups: [],
     },
     plan: { mounts: [], prepared: [], files: [], environment: [] },
+    checks: [],
+    hooks: [],
     root,
     pretend: root && range === undefined,
     ...(!userNamespace ? { uidMap: '', gidMap: '' } : root ? rootMaps : identityMaps),

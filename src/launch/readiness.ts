@@ -1,0 +1,51 @@
+import type { Config } from '../config/index.js';
+import type { ImageWords } from '../container/index.js';
+import { BerthError } from '../errors/index.js';
+import type { Afterwards, Inside } from '../modules/index.js';
+import { runHooks, type ProcessInside } from './hooks.js';
+import { openAsUser, OpenFault } from './opener.js';
+import type { LaunchOrder } from './order.js';
+import type { User } from './user-process.js';
+
+/** A container that is built and not handed out yet. */
+export interface BuiltContainer extends Afterwards {
+  readonly image: ImageWords;
+  /** Does a process of the user's serve the image? */
+  readonly isServed: boolean;
+}
+
+/**
+ * Does what modules want done before a program is started in a container. berthd follows no path in there: files are opened,
+ * and programs run, by processes that have the user's rights and no others.
+ *
+ * @param process one that is in the container
+ * @throws BerthError what a check finds; BERTH_HOOK_FAILED; BERTH_MODULE_HOST where the image cannot be looked into.
+ */
+export async function makeReady(
+  { checks, hooks, image, isServed }: BuiltContainer,
+  order: LaunchOrder,
+  process: ProcessInside,
+  { container, daemon }: Config,
+): Promise<void> {
+  const [first] = checks;
+  if (first && isServed) {
+    const why = "it looks into the image, and does not wait for a FUSE mount's server: import the file under a name";
+    throw new BerthError('BERTH_MODULE_HOST', { name: first.module, host: order.nodeName, why });
+  }
+  const inside = insideOf(order, image, process.pidfd, container.buildTimeout * 1000);
+  for (const { run } of checks) await run(inside);
+  await runHooks(hooks, order, process, daemon.runtimeDirectory);
+}
+
+function insideOf(user: User, { environment }: ImageWords, mountNamespace: number, timeout: number): Inside {
+  const open = async (path: string): Promise<number | undefined> => {
+    try {
+      return (await openAsUser(user, path, mountNamespace, timeout)).descriptor;
+    } catch (error) {
+      if (error instanceof OpenFault) return undefined;
+      throw error;
+    }
+  };
+  const path = environment.findLast(({ name }) => name === 'LD_LIBRARY_PATH')?.value ?? '';
+  return { files: { open }, searchPath: path.split(':').filter((directory) => directory.startsWith('/')) };
+}
