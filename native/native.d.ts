@@ -89,6 +89,9 @@ declare module 'berth-native' {
   /** pidfd_open(2); undefined when there is no such process. */
   export function openPidfd(pid: number): number | undefined;
 
+  /** fcntl(2), F_DUPFD_CLOEXEC. */
+  export function duplicate(descriptor: number): number;
+
   /** pidfd_getfd(2) (Linux 5.6): a duplicate of another process's descriptor. */
   export function descriptorOf(pidfd: number, descriptor: number): number;
 

@@ -91,6 +91,16 @@ Napi::Value descriptor_of_binding(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), duplicate.release());
 }
 
+Napi::Value duplicate_binding(const Napi::CallbackInfo& info) {
+    Fd copy(fcntl(integer(info, 0), F_DUPFD_CLOEXEC, 0));
+    if (!copy) {
+        Failure failure;
+        failure.set("fcntl", "F_DUPFD_CLOEXEC");
+        throw to_error(info.Env(), failure);
+    }
+    return Napi::Number::New(info.Env(), copy.release());
+}
+
 Napi::Value pipe_of_binding(const Napi::CallbackInfo& info) {
     Failure failure;
     const uid_t owner = static_cast<uid_t>(info[3].As<Napi::Number>().Uint32Value());
@@ -129,6 +139,7 @@ void export_processes(Napi::Env env, Napi::Object exports) {
     exports.Set("hasEnded", Napi::Function::New(env, has_ended_binding));
     exports.Set("openPidfd", Napi::Function::New(env, open_pidfd_binding));
     exports.Set("descriptorOf", Napi::Function::New(env, descriptor_of_binding));
+    exports.Set("duplicate", Napi::Function::New(env, duplicate_binding));
     exports.Set("pipeOf", Napi::Function::New(env, pipe_of_binding));
     exports.Set("lock", Napi::Function::New(env, lock_binding));
     exports.Set("trimMemory", Napi::Function::New(env, trim_memory_binding));

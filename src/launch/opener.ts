@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { close } from 'node:fs';
 import { systemWords } from '../errors/index.js';
 import { native, openerExecutable } from '../native/index.js';
 import type { User } from './user-process.js';
@@ -87,4 +88,9 @@ function unfit(what: string): string {
 function explain(errno: number, call: string): string {
   const words = systemWords(errno);
   return call === 'openat2' || call === 'open' ? words : `${call}: ${words}`;
+}
+
+/** On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it. */
+export function closeAside(descriptor: number): void {
+  close(descriptor, () => undefined);
 }

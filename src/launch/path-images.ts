@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { close } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
@@ -7,7 +6,8 @@ import { BerthError } from '../errors/index.js';
 import type { FileImages, ImageRecord, Task, Turns, UserFile } from '../image/index.js';
 import { native } from '../native/index.js';
 import type { Caller, LaunchOrder } from './order.js';
-import { openAsUser, OpenFault, type OpenedByUser } from './opener.js';
+import { closeAside, openAsUser, OpenFault, type OpenedByUser } from './opener.js';
+import { SharedOpenings } from './shared-openings.js';
 import { SharedWork, type Work } from './shared-work.js';
 import { waitForTurn } from './turn.js';
 import {
@@ -71,6 +71,7 @@ interface Step {
  */
 export class PathImages {
   readonly #steps = new Map<string, Step>();
+  readonly #openings = new SharedOpenings();
   readonly #making = new SharedWork<ImageRecord>();
 
   /** @param command what runs `berth`, with its arguments up to the command's name. */
@@ -92,11 +93,11 @@ export class PathImages {
     const path = order.image;
     const { files } = this.config.store;
     if (files === 'refuse') throw new BerthError('BERTH_FILE_REFUSED', { path, host: nodeOf(order) });
+    const key = [order.jobId, order.stepId, order.uid, namespace, path].join(' ');
     if (files === 'mount-unsafely' || files === 'fuse') {
-      const { identity, descriptor } = await this.#open(order, path, caller);
+      const { identity, descriptor } = await this.#openings.get(key, caller, () => this.#open(order, path, caller));
       return { image: `file ${identity}`, path, descriptor };
     }
-    const key = [order.jobId, order.stepId, order.uid, namespace, path].join(' ');
     const step = this.#steps.get(key) ?? this.#begin(key, order, caller);
     step.waiters.add(waiter);
     waiter.tell('');
@@ -277,11 +278,6 @@ function taskOf({ uid, identity }: FileOrder): Task {
 
 function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
-}
-
-/** On a thread: the last one to close a file may wait for its file system. There is nothing to be told of it. */
-export function closeAside(descriptor: number): void {
-  close(descriptor, () => undefined);
 }
 
 /** Rejects when the waiter goes. */

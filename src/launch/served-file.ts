@@ -17,8 +17,9 @@ const PLACES = ['/usr/local/bin', '/usr/bin', '/bin'];
 /** How long the words of a server that has ended are waited for: milliseconds. */
 const LAST_WORDS = 500;
 
-/** What reading says of a mount whose server has ended, or has found something that is no squashfs. */
-const UNREADABLE = new RegExp(`: (${['EIO', 'ENOTCONN', 'ECONNABORTED', 'EINVAL'].map(systemWords).join('|')})$`);
+/** What the builder says of a mount whose server has ended, or has found something that is no squashfs. */
+const FAULTS = ['EIO', 'ENOTCONN', 'ECONNABORTED', 'EINVAL'].map(systemWords).join('|');
+const UNREADABLE = new RegExp(`^open: image: |: (${FAULTS})$`);
 
 export interface ServedFileOrder extends User {
   readonly path: string;

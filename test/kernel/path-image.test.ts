@@ -7,6 +7,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  readSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -287,6 +289,27 @@ describe('the opener', () => {
     } finally {
       execFileSync('umount', [place]);
     }
+  });
+
+  it('is started once for ranks that ask about the same time, each of which has a descriptor of its own', async () => {
+    const path = await makeFile('opened-once', 'opened once');
+    const images = makeImages('', '[store]\nfiles = "fuse"\n');
+    const step = { stepId: ++steps };
+    const found = await Promise.all(Array.from({ length: 32 }, () => find(images, path, step)));
+    const descriptors = found.flatMap(({ descriptor }) => (descriptor === undefined ? [] : [descriptor]));
+    expect(new Set(descriptors).size).toBe(32);
+    expect(new Set(found.map(({ image }) => image)).size).toBe(1);
+    // Duplicates of one have one place in the file.
+    readSync(descriptors[0] ?? -1, Buffer.alloc(7));
+    for (const descriptor of descriptors) {
+      expect(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8')).toMatch(/^pos:\t7$/m);
+      expect(readlinkSync(`/proc/self/fd/${descriptor}`)).toBe(path);
+      native.close(descriptor);
+    }
+    const missing = await Promise.all(
+      Array.from({ length: 4 }, () => failure(find(images, `${path}-not`, { stepId: steps }))),
+    );
+    expect(new Set(missing)).toEqual(new Set(['BERTH_FILE_UNUSABLE: no such file or directory']));
   });
 
   it('hands out a descriptor where the kernel is to mount the file as it is', async () => {

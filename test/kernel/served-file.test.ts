@@ -279,4 +279,37 @@ describe('a launch fails, and leaves nothing,', () => {
     expect(await failure(launch(makeLauncher(), path))).toMatch(/^BERTH_FILE_UNUSABLE: .*[Pp]ermission denied/);
     expect(existsSync(path)).toBe(true);
   });
+
+  it(
+    'of a file that is damaged anywhere, or its container has what can be read of it',
+    { timeout: 60_000 },
+    async () => {
+      const whole = readFileSync(image);
+      let state = 1;
+      const random = (below: number): number => {
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+        return Math.floor((state / 2 ** 32) * below);
+      };
+      const outcomes: string[] = [];
+      for (let round = 0; round < 40; round++) {
+        const damaged = Buffer.from(whole);
+        // The tables are at the end, and the superblock at the beginning.
+        const near = [100, damaged.length, 2000][round % 3] ?? 1;
+        for (let i = 0; i <= round % 4; i++) {
+          const at = round % 3 === 2 ? damaged.length - 1 - random(near) : random(near);
+          damaged[at] = random(256);
+        }
+        const path = join(scratch, `damaged-${round}`);
+        writeFileSync(path, damaged);
+        const outcome = await launch(makeLauncher(), path).then(
+          () => 'launched',
+          (error: unknown) => (error instanceof BerthError ? error.code : String(error)),
+        );
+        outcomes.push(outcome);
+        for (const container of registry.all()) registry.end(container);
+      }
+      expect(outcomes).toContain('launched');
+      expect([...new Set(outcomes)].filter((outcome) => outcome !== 'launched')).toEqual(['BERTH_FILE_UNUSABLE']);
+    },
+  );
 });
