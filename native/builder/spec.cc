@@ -40,10 +40,20 @@ bool decode_gid(pb_istream_t* stream, const pb_field_t* /*field*/, void** argume
     return true;
 }
 
+/// What came for an enumeration: possibly none of its values, which C++ does not let an enumeration hold.
+template <typename Enumeration>
+unsigned number_of(const Enumeration& value) {
+    unsigned number = 0;
+    static_assert(sizeof value == sizeof number);
+    memcpy(&number, &value, sizeof number);
+    return number;
+}
+
 bool decode_mount(pb_istream_t* stream, const pb_field_t* /*field*/, void** argument) {
     static berth_v1_BuildMount message;
     message = berth_v1_BuildMount_init_zero;
     if (!pb_decode(stream, berth_v1_BuildMount_fields, &message)) return false;
+    if (number_of(message.kind) > kDescriptor) PB_RETURN_ERROR(stream, "a kind of mount that is none");
     Mount mount;
     mount.kind = message.kind;
     mount.source = message.source;
@@ -52,7 +62,7 @@ bool decode_mount(pb_istream_t* stream, const pb_field_t* /*field*/, void** argu
     mount.optional = message.optional;
     mount.devices = message.devices;
     mount.shallow = message.shallow;
-    mount.is_private = message.propagation == berth_v1_BuildMount_Propagation_PROPAGATION_PRIVATE;
+    mount.is_private = number_of(message.propagation) == berth_v1_BuildMount_Propagation_PROPAGATION_PRIVATE;
     mount.checked = message.checked;
     mount.size = message.size;
     static_cast<Spec*>(*argument)->mounts.push_back(std::move(mount));

@@ -44,6 +44,17 @@ std::string valid_specification() {
     put_bytes(mount, 1, "/home/somebody");
     put_bytes(mount, 2, "/home/somebody");
     put_number(mount, 4, 1);
+    std::string tmpfs;
+    put_bytes(tmpfs, 2, "/scratch");
+    put_number(tmpfs, 6, 1);
+    put_number(tmpfs, 8, 1);
+    put_number(tmpfs, 9, 1024);
+    put_number(tmpfs, 10, 1);
+    std::string writable;
+    put_number(writable, 1, 2048);
+    put_bytes(writable, 2, "/scratch/layer");
+    std::string unshare;
+    put_number(unshare, 1, 1);
     std::string file;
     put_bytes(file, 1, "/etc/passwd");
     put_bytes(file, 2, "somebody:x:1000:1000::/home/somebody:/bin/sh\n");
@@ -56,7 +67,15 @@ std::string valid_specification() {
     put_bytes(spec, 5, "/run/berth/workspace");
     put_bytes(spec, 6, mount);
     put_bytes(spec, 6, mount);
+    put_bytes(spec, 6, tmpfs);
     put_bytes(spec, 7, file);
+    put_number(spec, 8, 1);
+    put_bytes(spec, 9, writable);
+    put_bytes(spec, 10, unshare);
+    put_bytes(spec, 11, "/scratch");
+    put_bytes(spec, 12, "/secret");
+    put_bytes(spec, 12, "/secrets");
+    put_bytes(spec, 13, "/opt/site");
     return spec;
 }
 
@@ -87,7 +106,15 @@ int check_valid(const std::string& valid) {
         check(receive(valid, static_cast<uint32_t>(valid.size()), spec, failure) == 0, "a valid one");
     failures += check(spec.user_namespace && spec.uid == 1000 && spec.gids.size() == 20, "its numbers");
     failures +=
-        check(spec.mounts.size() == 2 && spec.mounts[1].destination == "/home/somebody", "its mounts");
+        check(spec.mounts.size() == 3 && spec.mounts[1].destination == "/home/somebody", "its mounts");
+    const berth::builder::Mount& tmpfs = spec.mounts.back();
+    failures += check(tmpfs.kind == berth::builder::kTmpfs && tmpfs.size == 1024, "its tmpfs");
+    failures += check(tmpfs.is_private && tmpfs.checked && !spec.mounts[0].checked, "how it is mounted");
+    failures += check(spec.root && spec.unshare.network && !spec.unshare.ipc, "its namespaces");
+    failures += check(spec.writable.wanted && spec.writable.size == 2048, "its writable layer");
+    failures += check(spec.writable.directory == "/scratch/layer", "where that is");
+    failures += check(spec.allowed_sources.size() == 1 && spec.denied_sources.size() == 2, "its policy");
+    failures += check(spec.denied_destinations.size() == 1 && spec.is_checked(), "that it counts");
     failures += check(spec.files.size() == 1 && spec.files[0].content.size() == 45, "its files");
     return failures;
 }
@@ -106,6 +133,14 @@ int check_invalid(const std::string& valid) {
     std::string mount;
     put_bytes(mount, 1, std::string(5000, 'm'));
     put_bytes(long_mount, 6, mount);
+    std::string relative;
+    put_bytes(relative, 12, "secret");
+    std::string cut_short;
+    put_bytes(cut_short, 12, std::string("/secret\0/x", 10));
+    std::string descriptors;
+    std::string descriptor;
+    put_number(descriptor, 6, 2);
+    for (int i = 0; i < 17; i++) put_bytes(descriptors, 6, descriptor);
     const auto size = static_cast<uint32_t>(valid.size());
     const Case cases[] = {
         {"a frame without an end", valid, size + 1, ECONNRESET},
@@ -114,6 +149,10 @@ int check_invalid(const std::string& valid) {
         {"a specification cut off", valid.substr(0, size - 1), size - 1, EBADMSG},
         {"a workspace that is too long", long_workspace, static_cast<uint32_t>(long_workspace.size()),
          EBADMSG},
+        {"a denied directory that is not absolute", relative, static_cast<uint32_t>(relative.size()),
+         EBADMSG},
+        {"a denied directory with a NUL", cut_short, static_cast<uint32_t>(cut_short.size()), EBADMSG},
+        {"more detached mounts than come", descriptors, static_cast<uint32_t>(descriptors.size()), E2BIG},
         {"a mount source that is too long", long_mount, static_cast<uint32_t>(long_mount.size()), EBADMSG},
     };
     int failures = 0;
