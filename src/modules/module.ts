@@ -71,6 +71,8 @@ export interface ModuleCdi {
 export interface ModuleMpi {
   /** Its libraries, such as /usr/lib64/libmpi.so.12. Programs find each by the name that it has here, and by its soname. */
   readonly libraries: readonly string[];
+  /** Further names for the first of them: that of others of the same ABI. */
+  readonly aliases: readonly string[];
   /** Directories with parts that it loads while it runs. They appear at the same place in the container. */
   readonly components: readonly string[];
   /** Libraries of the image that are kept, by soname, besides those of the C and C++ runtimes. */

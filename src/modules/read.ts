@@ -156,6 +156,7 @@ function readMpi(table: Table): { mpi?: ModuleMpi } {
     table.problem([], `${table.title} has no libraries`, 'expected libraries = ["/…/libmpi.so.12"]');
   const mpi = {
     libraries,
+    aliases: table.list('aliases', forms.soname),
     components: table.list('components', forms.path),
     keep: table.list('keep', forms.soname),
     check: table.text('check', forms.oneOf(['version', 'soname'])) ?? 'version',

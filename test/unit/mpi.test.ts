@@ -22,7 +22,7 @@ afterEach(() => {
 });
 
 const X86_64 = 62;
-const NO_MORE = { components: [], keep: [], check: 'version' } as const;
+const NO_MORE = { aliases: [], components: [], keep: [], check: 'version' } as const;
 
 async function read(path: string): Promise<Library> {
   const descriptor = openSync(path, 'r');
@@ -151,6 +151,15 @@ describe("the host's MPI", () => {
     expect([...(await finder.find({ ...NO_MORE, libraries: [mpi] })).libraries.keys()]).toEqual(['libmpi.so.12']);
   });
 
+  it('is there under other names too, where the site says so', async () => {
+    const mpi = host.add('libmpich.so.12', { soname: 'libmpich.so.12' });
+    const found = await new HostMpiFinder().find({ ...NO_MORE, libraries: [mpi], aliases: ['libmpi.so.12'] });
+    expect([...found.libraries].map(([name, { path }]) => [name, path])).toEqual([
+      ['libmpich.so.12', mpi],
+      ['libmpi.so.12', mpi],
+    ]);
+  });
+
   it('has with it what its components need, and not what the site keeps', async () => {
     const kept = host.add('libz.so.1', { soname: 'libz.so.1', defines: ['ZLIB_1.2'] });
     const fabric = host.add('libfabric.so.1', {
@@ -161,6 +170,7 @@ describe("the host's MPI", () => {
     const mpi = host.add('libmpi.so.40', { soname: 'libmpi.so.40' });
     const components = [join(host.path, 'parts')];
     const found = await new HostMpiFinder().find({
+      aliases: [],
       libraries: [mpi],
       components,
       keep: ['libz.so.1'],
@@ -186,8 +196,9 @@ describe('the check of an image', () => {
   /** The host's MPI: libmpi.so.12.AGE.0, for a libc with GLIBC_2.34. */
   async function check(
     age: number,
-    { how = 'version' as 'version' | 'soname', searchPath = [] as string[] } = {},
+    options: { readonly how?: 'version' | 'soname'; readonly searchPath?: readonly string[] } = {},
   ): Promise<void> {
+    const { how = 'version', searchPath = [] } = options;
     const libc = host.add('libc.so.6', { soname: 'libc.so.6', defines: ['GLIBC_2.2.5', 'GLIBC_2.34'] });
     host.add(`libmpi.so.12.${age}.0`, {
       soname: 'libmpi.so.12',

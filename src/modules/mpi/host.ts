@@ -93,6 +93,8 @@ class Walk {
       if (!library) throw new HostFault(`${path} is not there, or is no library of 64 bits`);
       for (const name of [basename(path), library.soname ?? basename(path)]) libraries.set(name, library);
     }
+    const [first] = libraries.values();
+    if (first) for (const name of mpi.aliases) if (!libraries.has(name)) libraries.set(name, first);
     for (const library of libraries.values()) await this.#follow(library, libraries);
     for (const directory of mpi.components) {
       for (const library of await this.#componentsIn(directory)) await this.#follow(library, libraries);

@@ -1,0 +1,46 @@
+// The modules that come with Berth: each is sound, and those for MPI bring this machine's.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { HostMpiFinder } from '../../src/modules/mpi/host.js';
+import type { Module } from '../../src/modules/module.js';
+import { readModule } from '../../src/modules/read.js';
+
+const directory = join(import.meta.dirname, '../../share/modules.d');
+
+function read(name: string): Module {
+  const file = join(directory, `${name}.toml`);
+  const { module, problems } = readModule(name, file, readFileSync(file, 'utf8'));
+  expect(problems).toEqual([]);
+  return module;
+}
+
+const names = readdirSync(directory).map((name) => name.replace(/\.toml$/, ''));
+
+describe('of the modules that come with Berth', () => {
+  it('there are those that sites have asked for', () => {
+    expect(names.sort()).toEqual(['cvmfs', 'gpu', 'mpich', 'openmpi-pmix', 'rdma', 'scratch']);
+  });
+
+  it.each(names)('%s is sound, says what it is for, and names only others that there are', (name) => {
+    const { description, requires, conflicts, after, mandatory } = read(name);
+    expect(description).not.toBe('');
+    expect(names).toEqual(expect.arrayContaining([...requires, ...conflicts, ...after]));
+    expect(mandatory).toBe(false);
+  });
+
+  it.each([
+    ['mpich', ['libmpich.so.12', 'libmpichfort.so.12', 'libmpi.so.12'], ['libucp.so.0', 'libhwloc.so.15']],
+    ['openmpi-pmix', ['libmpi.so.40', 'libmpi_mpifh.so.40'], ['libopen-rte.so.40', 'libpmix.so.2', 'libucp.so.0']],
+  ])("%s brings this machine's MPI, with what it needs and without the C runtime", async (name, libraries, needed) => {
+    const { mpi } = read(name);
+    if (!mpi) throw new Error('it has no [mpi]');
+    const found = await new HostMpiFinder().find(mpi);
+    expect([...found.libraries.keys()]).toEqual(expect.arrayContaining(libraries));
+    expect([...found.dependencies.keys()]).toEqual(expect.arrayContaining(needed));
+    expect([...found.dependencies.keys()].filter((each) => /^lib(?:c|m|stdc\+\+|gcc_s)\.so|^ld-/.test(each))).toEqual(
+      [],
+    );
+    expect(found.needs.map(({ version }) => version)).toEqual(expect.arrayContaining(['GLIBC_2.34']));
+  });
+});
