@@ -71,14 +71,17 @@ const char* command_line(size_t* length);
 bool step_is_contained(spank_t spank);
 
 /* choice.c */
-/* Before Slurm reads the environment: learns what is inherited, and keeps Slurm from its own way of it. */
-void choice_begin(void);
+/* Before Slurm reads the environment: learns what is inherited, and keeps Slurm from its own way of it. -1
+ * after telling the user that it cannot be read. */
+int choice_begin(void);
 /* An option of the command line or a batch script. -1 after telling the user that it cannot be, or not
  * together with an earlier one. */
 int choice_remember(const struct option_row* row, const char* value);
 /* When a component's options are known: what holds for the command so far. -1 after telling the user what is
  * wrong. */
 int choice_settle(struct option_lines* result);
+/* Was the command told more than an image, itself? */
+bool choice_has_own_options(void);
 /* Is the image the allocation's, and not the command's own? */
 bool choice_has_inherited_image(void);
 
@@ -107,6 +110,8 @@ void forward_send(spank_t spank, const struct option_lines* lines);
 /* Has this process use the options of the step or job. */
 void forward_receive_step(spank_t spank);
 void forward_receive_prolog(spank_t spank);
+/* What is told of options that cannot be read. */
+void forward_explain(const char* fault, struct berth_failure* failure);
 /* Has a request tell them to berthd. One request at a time. */
 void forward_request(pb_callback_t* field);
 

@@ -23,6 +23,7 @@ static unsigned told_by[SLOTS]; /* how many of them were told something */
 static struct option_lines inherited;
 
 static bool image_is_inherited;
+static bool has_own_options;
 
 static int refuse(const struct option_row* row, const char* value, const char* why) {
     struct berth_failure failure;
@@ -118,12 +119,15 @@ int choice_remember(const struct option_row* row, const char* value) {
     return fault == NULL ? 0 : refuse(row, shown, fault);
 }
 
-void choice_begin(void) {
+int choice_begin(void) {
     forward_alone(NULL);
     /* A job that is submitted from within another is its own. */
     const bool in_job = spank_context() == S_CTX_LOCAL && getenv("SLURM_JOB_ID") != NULL;
     const char* fault = in_job ? forward_inherit(&inherited) : NULL;
-    if (fault != NULL) slurm_info("berth: the options of the allocation are not used: %s", fault);
+    if (fault == NULL) return 0;
+    struct berth_failure failure;
+    forward_explain(fault, &failure);
+    return refuse_option(&failure);
 }
 
 /* The upper lines, and the lower ones of the slots that the upper have not. With `add_up`, both where an
@@ -214,6 +218,7 @@ int choice_settle(struct option_lines* result) {
     chosen = own;
     if (include_file(&chosen) < 0) return -1;
     image_is_inherited = !lines_have(&chosen, SLOT_IMAGE) && lines_have(&inherited, SLOT_IMAGE);
+    has_own_options = chosen.count > (lines_have(&chosen, SLOT_IMAGE) ? 1 : 0);
     const char* fault = overlay(result, &chosen, &inherited, false);
     if (fault != NULL) return refuse(&option_rows[0], "with more options than fit", fault);
     if (defaults_add_container(result) < 0 || include_file(result) < 0) return -1;
@@ -221,6 +226,10 @@ int choice_settle(struct option_lines* result) {
     if (refuse_lonely(&chosen) < 0) return -1;
     for (enum slot slot = SLOT_IMAGE + 1; slot < SLOTS; slot++) lines_drop(result, slot);
     return 0;
+}
+
+bool choice_has_own_options(void) {
+    return has_own_options;
 }
 
 bool choice_has_inherited_image(void) {

@@ -21,6 +21,10 @@ const char* forward_inherit(struct option_lines* lines) {
     return text == NULL ? NULL : lines_parse(lines, text);
 }
 
+void forward_explain(const char* fault, struct berth_failure* failure) {
+    BERTH_FAIL(failure, BERTH_OPTION, (job_variable, "what is no list of options"), (fault), ());
+}
+
 void forward_alone(spank_t spank) {
     static const char prefix[] = "SLURM_SPANK_";
     for (size_t i = 0; i < OPTION_ROWS; i++) {

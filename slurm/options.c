@@ -39,7 +39,8 @@ static struct spank_option as_slurm_has_it(size_t index) {
 
 int options_register(spank_t spank) {
     const spank_context_t context = spank_context();
-    if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR) choice_begin();
+    const bool submits = context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR;
+    if (submits && choice_begin() < 0) return -1;
     for (size_t i = 0; i < OPTION_ROWS; i++) {
         if (option_rows[i].help == NULL) continue;
         struct spank_option option = as_slurm_has_it(i);

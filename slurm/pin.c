@@ -102,29 +102,46 @@ static struct {
     char pinned[sizeof((berth_v1_ResolveReply*)0)->pinned];
 } last;
 
-enum answer { RESOLVED, REFUSED, NO_DAEMON };
+enum answer { ANSWERED, REFUSED, NO_DAEMON };
 
-static enum answer resolve(struct berth_failure* failure) {
+/* Has berthd look at the options, and at a reference, if it is not empty. */
+static enum answer ask(const char* reference, berth_v1_Reply* reply, struct berth_failure* failure) {
     static berth_v1_Request request;
-    static berth_v1_Reply reply;
     BERTH_FD connection = berth_connect(plugin.socket, 0, failure);
     if (connection < 0) return NO_DAEMON;
     request = (berth_v1_Request)berth_v1_Request_init_zero;
     request.which_body = berth_v1_Request_resolve_tag;
     request.body.resolve.promise = true;
     forward_request(&request.body.resolve.options);
-    snprintf(request.body.resolve.reference, sizeof request.body.resolve.reference, "%s", plugin.image);
+    snprintf(request.body.resolve.reference, sizeof request.body.resolve.reference, "%s", reference);
     BERTH_DESCRIPTORS none = {.count = 0};
     if (berth_send(connection, &request, failure) < 0 ||
-        berth_receive(connection, RESOLVE_TIMEOUT_MS, &reply, &none, NULL, failure) < 0)
+        berth_receive(connection, RESOLVE_TIMEOUT_MS, reply, &none, NULL, failure) < 0)
         return strcmp(failure->code, "BERTH_DAEMON_UNREACHABLE") == 0 ? NO_DAEMON : REFUSED;
-    if (reply.which_body != berth_v1_Reply_resolve_tag || !is_image(reply.body.resolve.pinned)) {
+    if (reply->which_body == berth_v1_Reply_resolve_tag) return ANSWERED;
+    BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply is to another question"), ());
+    return REFUSED;
+}
+
+static enum answer resolve(struct berth_failure* failure) {
+    static berth_v1_Reply reply;
+    const enum answer answer = ask(plugin.image, &reply, failure);
+    if (answer != ANSWERED) return answer;
+    if (!is_image(reply.body.resolve.pinned)) {
         BERTH_FAIL(failure, BERTH_PROTOCOL_FRAME, (), ("the reply does not say what the image is"), ());
         return REFUSED;
     }
     snprintf(last.image, sizeof last.image, "%s", plugin.image);
     snprintf(last.pinned, sizeof last.pinned, "%s", reply.body.resolve.pinned);
-    return RESOLVED;
+    return ANSWERED;
+}
+
+/* Where no name has to be looked up, options that make no sense are told all the same. */
+static int check_options(void) {
+    static berth_v1_Reply reply;
+    struct berth_failure failure;
+    if (!choice_has_own_options() || ask("", &reply, &failure) != REFUSED) return 0;
+    return refuse_option(&failure);
 }
 
 /* Within a job: is there a pin for this image already? */
@@ -154,13 +171,15 @@ static enum command_result pull(void) {
 }
 
 int pin_settle(spank_t spank) {
-    if (plugin.image[0] == '\0') return 0;
+    if (!plugin.has_container) return 0;
+    if (plugin.image[0] == '\0') return check_options();
     /* What srun was told itself is relative to where it was told. */
-    if (is_pinned_by_job() && !(is_path(plugin.image) && !choice_has_inherited_image())) return 0;
+    if (is_pinned_by_job() && !(is_path(plugin.image) && !choice_has_inherited_image()))
+        return check_options();
     unsetenv(job_variable);
-    if (is_path(plugin.image)) return pin_file(spank);
+    if (is_path(plugin.image)) return check_options() < 0 ? -1 : pin_file(spank);
     struct berth_failure failure;
-    enum answer answer = strcmp(last.image, plugin.image) == 0 ? RESOLVED : resolve(&failure);
+    enum answer answer = strcmp(last.image, plugin.image) == 0 ? ANSWERED : resolve(&failure);
     if (answer == REFUSED && plugin.pull && is_pullable(&failure)) {
         /* A slip of the keys goes to a registry, whose answer says nothing of what is here. */
         const char* suggestion = strstr(failure.hint, "did you mean");
@@ -173,6 +192,6 @@ int pin_settle(spank_t spank) {
     }
     if (answer == REFUSED) return refuse_option(&failure);
     /* Without berthd here, the nodes find out. */
-    if (answer == RESOLVED) set_pin(spank, last.pinned);
+    if (answer == ANSWERED) set_pin(spank, last.pinned);
     return 0;
 }

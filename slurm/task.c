@@ -154,8 +154,7 @@ int task_init_privileged(spank_t spank) {
     const int64_t start = berth_now_us();
     struct berth_failure failure;
     if (plugin.fault != NULL) {
-        BERTH_FAIL(&failure, BERTH_OPTION, ("SLURM_SPANK_BERTH_OPTIONS", "what is no list of options"),
-                   (plugin.fault), ());
+        forward_explain(plugin.fault, &failure);
         return fail(&failure, true);
     }
     /* With a job_container or namespace plugin the ranks are in the job's own mount namespace, where

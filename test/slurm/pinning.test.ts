@@ -169,7 +169,7 @@ describe('a batch script with heterogeneous components, which would all get what
     await site.write('het.sh', lines.join('\n'));
     const { status, stdout, stderr } = await site.shell(configuration, 'sbatch het.sh');
     expect(stderr).toContain(`BERTH_OPTION: --image was given both ${both}`);
-    expect({ status, stdout }).toEqual({ status: 255, stdout: '' });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   });
 });
 

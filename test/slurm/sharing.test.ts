@@ -96,7 +96,7 @@ END
 
     it('cannot be given twice by the two names of the option, of which Slurm hands on both', async () => {
       const { status, stderr } = await site.shell(configuration, 'srun --container-image=other --image=none true');
-      expect(stderr).toContain('BERTH_OPTION: --image was given both other and none');
+      expect(stderr).toContain('BERTH_OPTION_CONFLICT: --container-image and --image cannot be used together');
       expect(status).toBe(255);
     });
 
