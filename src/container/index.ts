@@ -17,3 +17,4 @@ export {
   type Specification,
   type Wanted,
 } from './specification.js';
+export { findSquashfuse, SQUASHFUSE, SQUASHFUSE_PLACES } from './squashfuse.js';

@@ -1,18 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ImageServer, type ServerRecord } from '../container/index.js';
+import { findSquashfuse, ImageServer, SQUASHFUSE, SQUASHFUSE_PLACES, type ServerRecord } from '../container/index.js';
 import { BerthError, systemWords } from '../errors/index.js';
 import { fuseServerExecutable, native } from '../native/index.js';
 import { collectMessages, lastWords, type User } from './user-process.js';
-
-/** The low-level one, of squashfuse 0.1.101 and later, built with libfuse 3.3 or later. */
-const PROGRAM = 'squashfuse_ll';
-
-/** Where distributions and sites put it. */
-const PLACES = ['/usr/local/bin', '/usr/bin', '/bin'];
 
 /** How long the words of a server that has ended are waited for: milliseconds. */
 const LAST_WORDS = 500;
@@ -40,7 +32,7 @@ export class ServedFile {
   constructor(
     private readonly order: ServedFileOrder,
     private readonly descriptor: number,
-    private readonly places: readonly string[] = PLACES,
+    private readonly places: readonly string[] = SQUASHFUSE_PLACES,
   ) {}
 
   /**
@@ -52,7 +44,7 @@ export class ServedFile {
     const { uid, gid, gids } = this.order;
     const { ours, theirs } = native.packetPair();
     try {
-      const argv = [this.#program(), uid, gid, ...gids].map(String);
+      const argv = [programIn(this.places), uid, gid, ...gids].map(String);
       this.#starter = spawn(fuseServerExecutable, argv, {
         env: {},
         cwd: '/',
@@ -105,19 +97,13 @@ export class ServedFile {
     const why = words ?? 'squashfuse cannot read it: it is damaged, or no squashfs file';
     return new BerthError('BERTH_FILE_UNUSABLE', { path, host: nodeName || hostname(), why }, { cause: error });
   }
+}
 
-  #program(): string {
-    for (const place of this.places) {
-      const path = join(place, PROGRAM);
-      try {
-        accessSync(path, constants.X_OK);
-        return path;
-      } catch {
-        // Perhaps in the next.
-      }
-    }
-    throw unavailable(`${PROGRAM} is not installed: it is not in ${this.places.join(', ')}`);
-  }
+/** @throws BerthError BERTH_FUSE_UNAVAILABLE */
+function programIn(places: readonly string[]): string {
+  const path = findSquashfuse(places);
+  if (path === undefined) throw unavailable(`${SQUASHFUSE} is not installed: it is not in ${places.join(', ')}`);
+  return path;
 }
 
 function unavailable(why: string): BerthError {

@@ -154,6 +154,23 @@ describe('what is broken about Berth, the kernel and the store', () => {
       }),
     },
     {
+      what: 'a /dev/fuse that users may not open, where files are served by FUSE',
+      found: 'fuse',
+      text: /users may not open \/dev\/fuse/,
+      hint: /package squashfuse/,
+      prepare: () => {
+        daemon.writeConfig(`files = "fuse"\n${NO_CANARY}`);
+        return {
+          shell: inOwnMounts(`
+        dev=${path('dev')}
+        mkdir "$dev"
+        mount -t tmpfs dev "$dev"
+        mknod -m 600 "$dev/fuse" c 10 229
+        mount --bind "$dev/fuse" /dev/fuse`),
+        };
+      },
+    },
+    {
       what: 'pins on a shared mount',
       found: 'mount-propagation',
       text: /is a shared mount/,

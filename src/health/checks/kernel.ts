@@ -1,4 +1,6 @@
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { findSquashfuse, SQUASHFUSE, SQUASHFUSE_PLACES } from '../../container/index.js';
 import { fail, pass, some, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
 import { mountOf, readMounts, readSmall, type Places } from '../places.js';
 import { ProbeFailure } from '../probe.js';
@@ -88,6 +90,22 @@ export const kernelChecks: readonly Check[] = [
         if (!(error instanceof ProbeFailure)) throw error;
         return fail(`no loop device can be had: ${error.message}`);
       }
+    },
+  },
+  {
+    id: 'fuse',
+    family: 'kernel',
+    reads: `/dev/fuse, and where ${SQUASHFUSE} is installed`,
+    rule: `with [store] files = "fuse", /dev/fuse has mode 0666 and ${SQUASHFUSE} is there`,
+    matters: "without them users' image files cannot be launched on this node",
+    hint: "install the package squashfuse; udev's own rules give /dev/fuse its mode",
+    run: ({ config }) => {
+      if (config.store.files !== 'fuse') return pass('not used: [store] files is something else');
+      if (findSquashfuse() === undefined) return fail(`${SQUASHFUSE} is not in ${SQUASHFUSE_PLACES.join(', ')}`);
+      const device = statSync('/dev/fuse', { throwIfNoEntry: false });
+      if (!device) return fail('there is no /dev/fuse');
+      const isOpen = (device.mode & 0o666) === 0o666;
+      return isOpen ? pass('users may open /dev/fuse') : fail('users may not open /dev/fuse');
     },
   },
   {
