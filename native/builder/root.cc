@@ -6,6 +6,7 @@
 
 #include "../sys/mount.h"
 #include "destinations.h"
+#include "packages.h"
 #include "skeleton.h"
 #include "tmpfs.h"
 #include "writable.h"
@@ -54,17 +55,6 @@ int make_root(const Spec& spec, int workspace, const Fd& directory, Skeleton& sk
     return mount_overlay(spec, workspace, layer, root, failure);
 }
 
-/// Files of distributions that are not root's and that their package managers write to.
-int adopt_foreign_files(const Spec& spec, Skeleton& skeleton, Failure& failure) {
-    if (!spec.root || !spec.writable.wanted) return 0;
-    for (const char* path :
-         {"/etc/shadow", "/etc/gshadow", "/var/cache/apt/archives/partial", "/var/lib/apt/lists/partial",
-          "/var/lib/apt/lists/auxfiles", "/var/local", "/var/mail"}) {
-        if (skeleton.adopt(path, failure) < 0) return -1;
-    }
-    return 0;
-}
-
 }  // namespace
 
 int make_workspace(const Spec& spec, Fd& workspace, Progress& progress) {
@@ -98,7 +88,7 @@ int build_root(const Spec& spec, int workspace, int image, const Sources& source
     }
     std::vector<Place> places;
     if (find_places(spec, skeleton, sources.mounts, places, progress) < 0) return -1;
-    if (adopt_foreign_files(spec, skeleton, failure) < 0) return -1;
+    if (help_package_managers(spec, skeleton, failure) < 0) return -1;
 
     Fd root;
     if (make_root(spec, workspace, sources.writable, skeleton, root, progress) < 0) return -1;

@@ -160,6 +160,13 @@ int Skeleton::write_file(const File& file, Failure& failure) {
     return write_all(out.get(), image_content, file.path, failure);
 }
 
+bool Skeleton::image_has_directory(const char* path) {
+    Failure ignored;
+    const LookUpAsUser as_user(spec_, ignored);
+    if (as_user.failed()) return false;
+    return static_cast<bool>(open_in_root(image_, path, O_PATH | O_DIRECTORY, true, ignored));
+}
+
 int Skeleton::adopt_directory(const char* path, mode_t mode, Failure& failure) {
     if (make_directories(path, failure) < 0) return -1;
     // What the image has in there nobody could reach, overlayfs neither, which looks for it: so it is told

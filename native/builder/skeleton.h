@@ -35,6 +35,8 @@ class Skeleton {
     /// place: overlayfs does not let even root change such a file (EOVERFLOW). What is not there is left out.
     int adopt(const char* path, Failure& failure);
 
+    bool image_has_directory(const char* path);
+
     /// The files written until now, by their names in the image.
     const std::vector<std::string>& written() const { return written_; }
 

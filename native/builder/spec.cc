@@ -145,6 +145,7 @@ int receive_spec(int socket, Spec& spec, Failure& failure) {
     spec.gid = message.gid;
     spec.workspace = message.workspace;
     spec.root = message.root;
+    spec.pretend = message.pretend;
     spec.writable = {message.has_writable, message.writable.size, message.writable.directory};
     spec.unshare = {message.unshare.network, message.unshare.ipc, message.unshare.hostname};
     if (spec.descriptor_count() > kMostDescriptors)

@@ -67,8 +67,9 @@ struct Spec {
     std::string workspace;
     std::vector<Mount> mounts;
     std::vector<File> files;
-    /// Is the user root in there?
+    /// Is the user root in there? By a single id, so that other owners can only be pretended?
     bool root = false;
+    bool pretend = false;
     Writable writable;
     Unshare unshare;
     std::vector<std::string> allowed_sources;

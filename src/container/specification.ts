@@ -87,13 +87,14 @@ export function specify(
   }
   const plan = planContainer(owner, config, options, modules, spoolDir);
   const { allowedSources, deniedSources, deniedDestinations } = config.volumes;
+  const maps = userNamespace ? idMaps(owner, gids, root) : NO_ID_MAPS;
   return {
     account,
     plan,
     root,
     checks: modules.checks ?? [],
     hooks: modules.hooks ?? [],
-    ...(userNamespace ? idMaps(owner, gids, root) : NO_ID_MAPS),
+    ...maps,
     message: {
       userNamespace,
       uid,
@@ -107,6 +108,7 @@ export function specify(
         ...[...plan.files, ...files].map(({ message }) => message),
       ],
       root,
+      pretend: maps.pretend,
       ...writableLayer(options, config),
       unshare: {
         network: options.unshare.includes('net'),

@@ -80,6 +80,7 @@ export function specificationOf(wish: Wish, workspace: string): Specification {
       mounts: [...(wish.mounts ?? [])],
       files: [...(wish.files ?? [])],
       root,
+      pretend: root && range === undefined,
       writable: wish.writable ?? null,
       unshare: wish.unshare ?? null,
       allowedSources: [...(wish.allowedSources ?? [])],
