@@ -8,7 +8,7 @@ import { HostMpiFinder } from '../../src/modules/mpi/host.js';
 import { readLinkerCache } from '../../src/modules/mpi/linker-cache.js';
 import { compareVersions, highest, isRuntime } from '../../src/modules/mpi/runtime.js';
 import { LibrarySearch } from '../../src/modules/mpi/search.js';
-import { LibraryRoot } from './libraries.js';
+import { LibraryRoot } from '../images/libraries.js';
 
 let host: LibraryRoot;
 let image: LibraryRoot;

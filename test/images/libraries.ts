@@ -1,6 +1,6 @@
 /** Shared libraries made for a test, and a root directory that has them. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, open, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, open, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -20,8 +20,14 @@ export interface LibraryWords {
 
 /** A root directory with libraries, and nothing else. */
 export class LibraryRoot {
-  readonly path = mkdtempSync(join(tmpdir(), 'berth-libraries-'));
+  readonly path: string;
   #made = 0;
+
+  /** @param parent the directory in which it is made */
+  constructor(parent = tmpdir()) {
+    this.path = mkdtempSync(join(parent, 'berth-libraries-'));
+    chmodSync(this.path, 0o755);
+  }
 
   remove(): void {
     rmSync(this.path, { recursive: true });
