@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char too_much[] = "all options together may have 32 KiB, and 256 values";
+static const char too_much[] = "all options together may have 32 KiB, and 512 values";
 
 void lines_clear(struct option_lines* lines) {
     lines->length = 0;

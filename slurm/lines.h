@@ -8,7 +8,7 @@
 enum {
     /* With 4,096 groups beside them they fit into a request (src/protocol/frames.ts REQUEST_LIMIT). */
     MOST_LINES_TEXT = 32 * 1024,
-    MOST_LINES = 256,
+    MOST_LINES = 512,
 };
 
 struct option_lines {

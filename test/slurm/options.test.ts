@@ -163,6 +163,18 @@ describe('the environment says what nobody else does', () => {
   });
 });
 
+it('an environment file says what the command does not, and its mounts and modules stand before the others', async () => {
+  const file = ['image = "debian"', 'mounts = ["/usr:/mnt/a"]', 'workdir = "/usr"', '[env]', 'GREETING = "hello"', ''];
+  await site.write('box.toml', file.join('\n'));
+  const own = '--environment=./box.toml --volume=/tmp:/mnt/b --container-workdir=/tmp';
+  const all = 'image=debian mount=/usr:/mnt/a volume=/tmp:/mnt/b container-workdir=/tmp env=GREETING=hello';
+  expect(
+    await lines(`srun ${own} ~/say; srun ${own} sh -c 'echo $GREETING; pwd; test -d /mnt/a/bin && ls -d /mnt/b'`),
+  ).toEqual([all, 'hello', '/tmp', '/mnt/b']);
+  expect(await lines(`salloc --quiet ${own} bash -c 'rm box.toml; srun ~/say'`)).toEqual([all]);
+  expect(await refused('srun --environment=./box.toml echo ran')).toContain('box.toml');
+});
+
 describe('refused before anything starts', () => {
   it.each([
     ['--volume=/a:/b --container-mounts=/c:/d', 'BERTH_OPTION_CONFLICT: --volume and --container-mounts cannot'],
