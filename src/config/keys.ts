@@ -63,7 +63,7 @@ export const keys = {
         "user's rights and made into an image of the store, for that user alone and without a name, whatever `import` says; " +
         'as long as the file stays as it is, later launches use that. With `fuse`, a squashfs file is mounted at once, by ' +
         'squashfuse (squashfuse_ll, of the package squashfuse) as the user: the only case in which a container has a process ' +
-        'of its own, one on each node, which ends with the container. Reading is 15 to 70 times slower; users must be allowed ' +
+        'of its own, one on each node, which ends with the container. Reading is two to five times slower; users must be allowed ' +
         'to open /dev/fuse (mode 0666), and [container] userns be `on`. `refuse` is an error. With `mount-unsafely`, the ' +
         "kernel mounts the user's own squashfs file as it is: **every user can then feed made-up bytes to the kernel's " +
         'squashfs driver, and change them while they are mounted. A mistake in that driver gives such a user the whole ' +
