@@ -1,10 +1,11 @@
 // Modules that ask for devices: the kernel says which ones a job may use.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Modules, type ModulesContribution } from '../../src/modules/index.js';
+import { DeviceCgroup, makeDevice, NULL, ZERO } from './helpers/device-cgroup.js';
 
 let base: string;
 let undo: (() => void | Promise<void>)[];
@@ -22,31 +23,12 @@ function use(text: string, pid = process.pid): Promise<ModulesContribution> {
   return modules.contribute({ chosen: ['m'], user: 'root', uid: 0, home: '/root', jobId: 0, host: 'n1', pid });
 }
 
-/** A device node of the machine's own null or zero device. */
-function makeDevice(name: string, minor: 3 | 5): string {
-  const path = join(base, name);
-  execFileSync('mknod', [path, 'c', '1', String(minor)]);
-  return path;
-}
-
-function devicesController(): string {
-  const [, point] =
-    /^\S+ \S+ \S+ \S+ (\S+) [^\n]* - cgroup \S+ \S*\bdevices\b/m.exec(readFileSync('/proc/self/mountinfo', 'utf8')) ??
-    [];
-  if (point === undefined) throw new Error('the devices controller of cgroups version 1 is not mounted');
-  return point;
-}
-
 /** A process in cgroups as Slurm makes them, where the job may not use the null device, nor the step the zero device. */
 function processOfJob(): ChildProcess {
-  const job = join(devicesController(), `berth-test-${process.pid}`, 'uid_2001', 'job_7');
-  const step = join(job, 'step_0');
-  mkdirSync(step, { recursive: true });
-  undo.push(() => [step, job, join(job, '..'), join(job, '../..')].forEach((each) => rmdirSync(each)));
-  writeFileSync(join(job, 'devices.deny'), 'c 1:3 rwm');
-  writeFileSync(join(step, 'devices.deny'), 'c 1:5 rwm');
+  const cgroup = new DeviceCgroup([NULL], [ZERO]);
+  undo.push(() => cgroup.remove());
   const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
-  writeFileSync(join(step, 'cgroup.procs'), String(child.pid));
+  if (child.pid !== undefined) cgroup.take(child.pid);
   undo.push(
     () =>
       new Promise<void>((resolve) => {
@@ -67,14 +49,14 @@ describe('the devices of a module', () => {
     await expect(use(`devices = ["${base}/card*"]`)).rejects.toMatchObject({
       why: `the job was given none of ${base}/card*`,
     });
-    makeDevice('card1', 3);
+    makeDevice(join(base, 'card1'), NULL);
     await expect(use(`devices = ["${base}/card*"]`)).resolves.toMatchObject({ names: ['m'] });
   });
 
   it("have to be the job's, as its cgroup has it, whatever one step of it may use", async () => {
     const { pid } = processOfJob();
-    makeDevice('null0', 3);
-    makeDevice('zero0', 5);
+    makeDevice(join(base, 'null0'), NULL);
+    makeDevice(join(base, 'zero0'), ZERO);
     await expect(use(`devices = ["${base}/null*"]`, pid)).rejects.toMatchObject({
       code: 'BERTH_MODULE_HOST',
       what: 'the module m cannot be used on n1',
@@ -85,8 +67,8 @@ describe('the devices of a module', () => {
 
   it('decide whether a module is used by itself', async () => {
     const { pid } = processOfJob();
-    makeDevice('null0', 3);
-    makeDevice('zero0', 5);
+    makeDevice(join(base, 'null0'), NULL);
+    makeDevice(join(base, 'zero0'), ZERO);
     writeFileSync(join(base, 'no.toml'), `automatic = { device = "${base}/null*" }`);
     writeFileSync(join(base, 'yes.toml'), `automatic = { device = "${base}/zero*" }`);
     await expect(use('', pid)).resolves.toMatchObject({ names: ['yes', 'm'] });
