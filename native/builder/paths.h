@@ -24,4 +24,7 @@ int name_of(int fd, std::string& name, Failure& failure);
 /// The name that the kernel has, relative to `root`, which it is in.
 int name_in(int root, int fd, std::string& name, Failure& failure);
 
+/// Is something mounted below the directory of that name, in this mount namespace? 1: yes; 0: no.
+int has_mounts_below(const std::string& name, Failure& failure);
+
 }  // namespace berth::builder

@@ -29,9 +29,17 @@ std::string stage_of(const Spec& spec, size_t index) {
     return spec.workspace + "/" + std::to_string(index);
 }
 
+/// open_tree(2) says no more than EINVAL. Always -1.
+int explain(const Mount& mount, Progress& progress) {
+    if (mount.shallow && progress.failure.error == EINVAL)
+        progress.reason = "something is mounted below it, and what that hides would come to light without it";
+    return -1;
+}
+
 /// Clones what a user named, if the policy lets them. The very file whose name was checked is cloned: the
 /// name may lead elsewhere by now.
-int open_checked(const Mount& mount, const SourcePolicy& policy, Fd& tree, Progress& progress) {
+int open_checked(const Spec& spec, const Mount& mount, const SourcePolicy& policy, Fd& tree,
+                 Progress& progress) {
     Failure& failure = progress.failure;
     const char* source = mount.source.c_str();
     // No magic links: /proc/self/fd has the builder's own.
@@ -41,17 +49,21 @@ int open_checked(const Mount& mount, const SourcePolicy& policy, Fd& tree, Progr
     if (name_of(opened.get(), name, failure) < 0) return -1;
     const std::string refusal = policy.refusal(name);
     if (!refusal.empty()) return progress.deny(mount, refusal);
+    // In a user namespace the kernel sees to this itself.
+    const int covered = mount.shallow && !spec.user_namespace ? has_mounts_below(name, failure) : 0;
+    if (covered != 0) return covered < 0 ? -1 : failure.set("open_tree", source, EINVAL);
     tree = clone_opened(opened.get(), !mount.shallow, source, failure);
     return tree ? 0 : -1;
 }
 
-int open_bind(const Mount& mount, const SourcePolicy* policy, Fd& tree, Progress& progress) {
+int open_bind(const Spec& spec, const Mount& mount, const SourcePolicy* policy, Fd& tree,
+              Progress& progress) {
     Failure& failure = progress.failure;
-    if (mount.checked && policy != nullptr) {
-        if (open_checked(mount, *policy, tree, progress) < 0) return -1;
+    if (mount.checked) {
+        if (open_checked(spec, mount, *policy, tree, progress) < 0) return explain(mount, progress);
     } else {
         tree = clone_tree(mount.source.c_str(), !mount.shallow, failure);
-        if (!tree) return -1;
+        if (!tree) return explain(mount, progress);
     }
     const char* source = mount.source.c_str();
     if (mount.is_private && make_private(tree.get(), true, source, failure) < 0) return -1;
@@ -74,7 +86,7 @@ int open_one(const Spec& spec, const Mount& mount, const SourcePolicy* policy, s
         const size_t number = index++;
         return open_descriptor(spec, mount, number, descriptors[number], tree, progress.failure);
     }
-    if (mount.kind == kBind) return open_bind(mount, policy, tree, progress);
+    if (mount.kind == kBind) return open_bind(spec, mount, policy, tree, progress);
     const uid_t uid = spec.user_namespace ? geteuid() : spec.uid;
     const gid_t gid = spec.user_namespace ? getegid() : spec.gid;
     tree = new_tmpfs(mount.size, uid, gid, progress.failure);
@@ -116,7 +128,7 @@ int open_sources(const Spec& spec, std::vector<Fd>& descriptors, Sources& source
     if (as_user.failed()) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_SOURCE;
     std::unique_ptr<SourcePolicy> policy;
-    if (spec.is_checked()) policy = std::make_unique<SourcePolicy>(spec);
+    if (spec.is_checked()) policy = std::make_unique<SourcePolicy>(spec.allowed_sources, spec.denied_sources);
     sources.mounts.reserve(spec.mounts.size());
     size_t index = 0;
     for (const Mount& mount : spec.mounts) {

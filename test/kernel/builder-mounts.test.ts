@@ -167,18 +167,27 @@ describe('a directory with something mounted in it', () => {
     ),
   );
 
-  it('is not brought in without: what lies hidden below would come to light', () =>
-    withNested('shallow', async (outer) => {
-      const mounts = [{ source: outer, destination: '/data', shallow: true }];
-      await expect(construct(scratch, image, caller, { mounts })).rejects.toMatchObject({ code: 'BERTH_MOUNT_SOURCE' });
-    }));
+  it.each([true, false])(
+    'is not brought in without: what lies hidden below would come to light (user namespace: %s)',
+    (userNamespace) =>
+      withNested(`shallow with blanks ${userNamespace}`, async (outer) => {
+        const mounts = [{ source: outer, destination: '/data', shallow: true, checked: true }];
+        await expect(construct(scratch, image, caller, { userNamespace, mounts })).rejects.toMatchObject({
+          code: 'BERTH_MOUNT_SOURCE',
+          why: expect.stringContaining('something is mounted below it') as string,
+        });
+      }),
+  );
 
   it.each([true, false])(
     'may be brought in alone where nothing is mounted in it (user namespace: %s)',
     (userNamespace) =>
       withNested(`alone-${userNamespace}`, (outer) =>
         inside(
-          { userNamespace, mounts: [{ source: join(outer, 'inner'), destination: '/data', shallow: true }] },
+          {
+            userNamespace,
+            mounts: [{ source: join(outer, 'inner'), destination: '/data', shallow: true, checked: true }],
+          },
           async (container) => {
             expect(await container.ask('write', '/data/x')).toBe('written');
           },
