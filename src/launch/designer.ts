@@ -31,17 +31,18 @@ export class Designer {
 
   /**
    * @param pid a process of the job: its cgroups say which devices the job may use
-   * @param finding the image, which only an entrypoint is waited for with
+   * @param finding the image: without it there is nothing to design
    * @throws BerthError BERTH_IDENTITY; what options and modules that make no sense stand for; what finding it failed with.
    */
   async design(design: Design, pid: number, finding: Promise<ImageRecord>): Promise<Specification> {
     const { options, jobId, nodeName } = design;
-    const owner = await ownerOf(design);
+    // Mounting the image begins with what finding says, and takes longer than what is done here: it goes first.
+    const [owner, record] = await Promise.all([ownerOf(design), finding]);
     const { name, home } = owner.account;
     const request = { chosen: options.modules, host: nodeName, pid, user: name, uid: owner.uid, home, jobId };
     const modules = await this.modules.contribute(request);
     const hasEntrypoint = options.entrypoint ?? this.config.container.entrypoint;
-    const files = hasEntrypoint ? entrypointFiles(imageWords((await finding).config).entrypoint) : [];
+    const files = hasEntrypoint ? entrypointFiles(imageWords(record.config).entrypoint) : [];
     const spoolDir = design.spoolDir || this.config.slurm.spoolDir;
     return specify(owner, this.config, spoolDir, this.workspace, { options, modules, files });
   }

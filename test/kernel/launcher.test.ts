@@ -322,7 +322,7 @@ describe('a launch that fails', () => {
     }
     await expect(launcher.launch(order(), caller)).rejects.toMatchObject({
       code: 'BERTH_BUILD_FAILED',
-      why: expect.stringContaining('ENOSPC') as string,
+      why: expect.stringContaining('no space left on device') as string,
     });
     expect(readdirSync(join(scratch, 'full'))).toEqual(['fill']);
     expect(existsSync(join(scratch, 'full', 'fill'))).toBe(true);
