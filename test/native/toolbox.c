@@ -18,6 +18,18 @@ static void say_error(void) {
     puts(strerrorname_np(errno));
 }
 
+static void question_environment(const char* path) {
+    (void)path;
+    for (char** variable = environ; *variable != NULL; variable++) puts(*variable);
+}
+
+static void question_where(const char* path) {
+    char directory[4096];
+    (void)path;
+    if (getcwd(directory, sizeof directory) == NULL) return say_error();
+    puts(directory);
+}
+
 /* UID GID MODE, the mode with its type in octal as st_mode has it */
 static void question_stat(const char* path) {
     struct stat status;
@@ -165,6 +177,8 @@ int main(int argc, char** argv) {
                      {"fill", question_fill},
                      {"become", question_become},
                      {"loopback", question_loopback},
+                     {"environment", question_environment},
+                     {"where", question_where},
                      {"sethostname", question_sethostname}};
     if (argc < 2) return 2;
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
