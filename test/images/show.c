@@ -1,6 +1,8 @@
-/* The only program of a tiny image, linked statically: says which image it is in. Given a file, it first
- * makes that file's neighbour with ".here", and waits until the file is there. */
+/* The only program of a tiny image, linked statically: says which image it is in. After the word
+ * "await" and a file, it first makes that file's neighbour with ".here", and waits until the file is there.
+ */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static int await(const char* path) {
@@ -14,7 +16,7 @@ static int await(const char* path) {
 
 int main(int argc, char** argv) {
     char text[128] = "no image\n";
-    if (argc == 2 && await(argv[1]) < 0) perror(argv[1]);
+    if (argc == 3 && strcmp(argv[1], "await") == 0 && await(argv[2]) < 0) perror(argv[2]);
     FILE* file = fopen("/image", "r");
     if (file == NULL || fgets(text, sizeof text, file) == NULL) perror("/image");
     fputs(text, stdout);

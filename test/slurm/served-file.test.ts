@@ -119,7 +119,7 @@ describe('a served file', () => {
   it('runs on every node and rank, with one server a node, of the user, that ends with the job', async () => {
     const path = await make('app.sqsh', 'from a file');
     let seen: Server[] = [];
-    const { stdout, stderr } = await whileRanksWait(`srun -N2 -n4 --image=${path} /bin/show $HOME/go`, 2, async () => {
+    const { stdout, stderr } = await whileRanksWait(`srun -N2 -n4 --image=${path} /bin/show await $HOME/go`, 2, async () => {
       seen = await servers();
     });
     expect({ stdout, stderr }).toEqual({ stdout: 'from a file\n'.repeat(4), stderr: '' });
@@ -139,7 +139,7 @@ describe('a served file', () => {
     const path = await make('kill.sqsh', 'still there');
     let before: Server[] = [];
     let after: Server[] = [];
-    const script = `salloc --quiet -w ${node} bash -c 'srun -n2 --image=${path} /bin/show $HOME/go; srun --image=${path} /bin/show'`;
+    const script = `salloc --quiet -w ${node} bash -c 'srun -n2 --image=${path} /bin/show await $HOME/go; srun --image=${path} /bin/show'`;
     const { stdout, stderr } = await whileRanksWait(script, 2, async () => {
       before = await servers();
       await site.cluster.killDaemon(node);
@@ -153,7 +153,7 @@ describe('a served file', () => {
 
   it('ends with its job though berthd is away then', async () => {
     const path = await make('away.sqsh', 'away');
-    const { stdout } = await whileRanksWait(`srun -w ${node} --image=${path} /bin/show $HOME/go`, 1, () =>
+    const { stdout } = await whileRanksWait(`srun -w ${node} --image=${path} /bin/show await $HOME/go`, 1, () =>
       site.cluster.killDaemon(node).then(() => undefined),
     );
     expect(stdout).toBe('away\n');
@@ -162,7 +162,7 @@ describe('a served file', () => {
 
   it('whose server is killed is an error for its ranks; the next step of the job has another', async () => {
     const path = await make('dead.sqsh', 'alive');
-    const script = `salloc --quiet -w ${node} bash -c 'srun --image=${path} /bin/show $HOME/go; srun --image=${path} /bin/show'`;
+    const script = `salloc --quiet -w ${node} bash -c 'srun --image=${path} /bin/show await $HOME/go; srun --image=${path} /bin/show'`;
     const { stdout, stderr } = await whileRanksWait(script, 1, async () => {
       for (const { pid } of await servers()) process.kill(pid, 'SIGKILL');
     });
