@@ -8,7 +8,7 @@ import { Builders, Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
-import { Designer, Launcher, PathImages, Puller } from '../launch/index.js';
+import { Designer, Launcher, PathImages, Puller, removeHookBundles } from '../launch/index.js';
 import { Modules } from '../modules/index.js';
 import { native } from '../native/index.js';
 import { version } from '../protocol/index.js';
@@ -107,6 +107,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     log,
   );
   const adopted = registry.adopt();
+  removeHookBundles(runtimeDirectory);
   const removed = await store.recover();
   void reconciler.atStart();
   builders.keepSpare();

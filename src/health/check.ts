@@ -14,7 +14,8 @@ export interface Verdict {
   readonly text: string;
 }
 
-export type Family = 'installation' | 'kernel' | 'store' | 'containers' | 'files' | 'slurm' | 'hardware' | 'site';
+export type Family =
+  'installation' | 'kernel' | 'store' | 'containers' | 'modules' | 'files' | 'slurm' | 'hardware' | 'site';
 
 /** One row of the table that docs/health.md shows. */
 export interface CheckWords {

@@ -7,6 +7,7 @@ const TITLES: Readonly<Record<Family, string>> = {
   kernel: 'The kernel',
   store: 'The image store',
   containers: 'Containers',
+  modules: 'Modules and devices',
   files: 'File systems',
   slurm: 'What Slurm relies on',
   hardware: 'Hardware and kernel messages',

@@ -4,6 +4,7 @@ import { fileChecks } from './checks/files.js';
 import { hardwareChecks } from './checks/hardware.js';
 import { installationChecks } from './checks/installation.js';
 import { kernelChecks } from './checks/kernel.js';
+import { moduleChecks } from './checks/modules.js';
 import { slurmChecks } from './checks/slurm.js';
 import { storeChecks } from './checks/store.js';
 
@@ -13,6 +14,7 @@ export const checks: readonly Check[] = [
   ...kernelChecks,
   ...storeChecks,
   ...containerChecks,
+  ...moduleChecks,
   ...fileChecks,
   ...slurmChecks,
   ...hardwareChecks,

@@ -1,5 +1,5 @@
-import { closeSync, constants, openSync } from 'node:fs';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { BerthError } from '../errors/index.js';
 import type { CdiHook } from '../modules/index.js';
@@ -24,8 +24,13 @@ export interface ProcessInside {
   readonly pidfd: number;
 }
 
-/** Begin names of directories in [daemon] runtime_directory, each with what one container's hooks are told. */
-export const HOOKS_PREFIX = 'hooks-';
+/** In [daemon] runtime_directory: a directory for each container whose hooks run, with what they are told. */
+const BUNDLES = 'hooks';
+
+/** Removes what a berthd that was killed has left. */
+export function removeHookBundles(runtimeDirectory: string): void {
+  rmSync(join(runtimeDirectory, BUNDLES), { recursive: true, force: true });
+}
 
 /**
  * Runs programs that device specifications ask for: on the host, with the user's rights and no others, in a process namespace
@@ -42,7 +47,9 @@ export async function runHooks(
 ): Promise<void> {
   if (hooks.length === 0) return;
   const root = rootOf(process, order);
-  const bundle = await mkdtemp(join(runtimeDirectory, HOOKS_PREFIX));
+  const bundles = join(runtimeDirectory, BUNDLES);
+  await mkdir(bundles, { recursive: true, mode: 0o755 });
+  const bundle = await mkdtemp(join(bundles, 'bundle-'));
   try {
     await writeFile(join(bundle, 'config.json'), JSON.stringify({ ociVersion: OCI_VERSION, root: { path: ROOT } }));
     await chmod(bundle, 0o755);

@@ -1,4 +1,5 @@
 export { Designer, type Design } from './designer.js';
+export { removeHookBundles } from './hooks.js';
 export { Launcher, type Launched } from './launcher.js';
 export type { Caller, LaunchOrder } from './order.js';
 export { closeAside } from './opener.js';

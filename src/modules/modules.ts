@@ -7,9 +7,9 @@ import { environmentOf, filesOf, mountsOf } from './contribute.js';
 import { matches } from './glob.js';
 import type { Afterwards } from './inside.js';
 import { JobDevices } from './job-devices.js';
-import type { Automatic } from './module.js';
+import type { Automatic, Module } from './module.js';
 import { mpiOf } from './mpi/contribution.js';
-import { HostMpiFinder } from './mpi/host.js';
+import { HostFault, HostMpiFinder } from './mpi/host.js';
 import { selectModules } from './select.js';
 import { cannotUse, type ModulesRequest, type ModuleUse } from './use.js';
 
@@ -46,6 +46,21 @@ export class Modules {
   /** What the CDI specifications describe now, faults included. */
   cdiDevices(): CdiDevices {
     return this.#cdi.current();
+  }
+
+  /** The sound modules whose MPI of the host is not there, or not whole, and why. */
+  async mpiFaults(): Promise<{ readonly module: Module; readonly why: string }[]> {
+    const faults: { readonly module: Module; readonly why: string }[] = [];
+    for (const { module, fault } of this.catalogue().entries.values()) {
+      if (fault || !module?.mpi) continue;
+      try {
+        await this.#mpi.find(module.mpi);
+      } catch (error) {
+        if (!(error instanceof HostFault)) throw error;
+        faults.push({ module, why: error.message });
+      }
+    }
+    return faults;
   }
 
   /**

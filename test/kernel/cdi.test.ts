@@ -169,7 +169,7 @@ describe.each(['on', 'off'])('with userns = %s', (userns) => {
     const state = JSON.parse(readFileSync(at('out/state'), 'utf8')) as Record<string, unknown>;
     expect(state).toMatchObject({ ociVersion: '1.0.2', status: 'creating' });
     expect(basename(String(state['bundle']))).toBe(state['id']);
-    expect(readdirSync(at('run'))).toEqual([]);
+    expect(readdirSync(at('run/hooks'))).toEqual([]);
   });
 
   it('nothing is started when a hook fails, and the user is told its last words', async () => {
@@ -180,7 +180,7 @@ describe.each(['on', 'off'])('with userns = %s', (userns) => {
       why: 'the card is locked',
     });
     expect(registry.all()).toEqual([]);
-    expect(readdirSync(at('run'))).toEqual([]);
+    expect(readdirSync(at('run/hooks'))).toEqual([]);
   });
 
   it('nothing waits longer for a hook than it may take', async () => {

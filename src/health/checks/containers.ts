@@ -71,7 +71,6 @@ export const containerChecks: readonly Check[] = [
       }
     },
   },
-  // Module files and CDI specifications: their own file of checks, in src/health/checks/, joins src/health/table.ts.
 ];
 
 /** What two looks, a little apart, agree on. The second is only taken where the first found something. */
