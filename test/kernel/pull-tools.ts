@@ -40,10 +40,13 @@ export async function nothingUnfinished({ directory, pid }: TestDaemon): Promise
 
 function childrenOf(pid: number): string[] {
   try {
-    return execFileSync('ps', ['-o', 'args=', '--ppid', String(pid)], { encoding: 'utf8' })
-      .trim()
-      .split('\n')
-      .filter((line) => line !== '');
+    return (
+      execFileSync('ps', ['-o', 'args=', '--ppid', String(pid)], { encoding: 'utf8' })
+        .trim()
+        .split('\n')
+        // A spare builder waits for the next launch.
+        .filter((line) => line !== '' && !line.endsWith('/berth-builder'))
+    );
   } catch {
     return [];
   }

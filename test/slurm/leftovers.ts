@@ -1,5 +1,5 @@
 /** What jobs may not leave behind on a cluster's nodes. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
@@ -39,17 +39,27 @@ async function jobs(cluster: Cluster): Promise<string[]> {
   return stdout.split('\n').filter((line) => line !== '');
 }
 
-/** slurmctld, slurmd, munged and berthd are all that may run. Builders and ranks are neither. */
+/** slurmctld, slurmd, munged and berthd are all that may run, and its spare builder. Other builders and ranks are neither. */
 async function processes(cluster: Cluster): Promise<string[]> {
   const found = await Promise.all(
     (await clusterProcesses(cluster.layout)).map(async (pid) => {
       const [name, command] = await Promise.all([textOf(pid, 'comm'), textOf(pid, 'cmdline')]);
       const words = command.replaceAll('\0', ' ').trim();
       const isDaemon = /^(slurmctld|slurmscriptd|slurmd|munged)$/.test(name.trim()) || words.includes('lib/berthd.js');
-      return isDaemon || name === '' ? [] : [`process ${pid} (${name.trim()}): ${words}`];
+      return isDaemon || name === '' || (await isSpareBuilder(pid, words))
+        ? []
+        : [`process ${pid} (${name.trim()}): ${words}`];
     }),
   );
   return found.flat();
+}
+
+/** It waits for the next launch where berthd is; one that builds is elsewhere. */
+async function isSpareBuilder(pid: number, command: string): Promise<boolean> {
+  if (!command.endsWith('/berth-builder')) return false;
+  const parent = /^PPid:\t(\d+)$/m.exec(await textOf(pid, 'status'))?.[1] ?? '';
+  const namespaceOf = (of: number | string): Promise<string> => readlink(`/proc/${of}/ns/mnt`).catch(() => '');
+  return (await namespaceOf(pid)) === (await namespaceOf(parent));
 }
 
 function textOf(pid: number, file: string): Promise<string> {
