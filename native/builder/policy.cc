@@ -33,9 +33,9 @@ const char* relation(const std::string& path, const std::string& directory) {
 
 }  // namespace
 
-SourcePolicy::SourcePolicy(const Spec& spec) {
-    for (const std::string& directory : spec.allowed_sources) add_directory(directory, allowed_);
-    for (const std::string& directory : spec.denied_sources) add_directory(directory, denied_);
+SourcePolicy::SourcePolicy(const std::vector<std::string>& allowed, const std::vector<std::string>& denied) {
+    for (const std::string& directory : allowed) add_directory(directory, allowed_);
+    for (const std::string& directory : denied) add_directory(directory, denied_);
 }
 
 std::string SourcePolicy::refusal(const std::string& name) const {

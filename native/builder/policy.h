@@ -3,8 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "spec.h"
-
 namespace berth::builder {
 
 /// What a user's mounts may come from: the site's directories, by their configured names and by the names
@@ -12,7 +10,7 @@ namespace berth::builder {
 class SourcePolicy {
   public:
     /// Looks up the site's directories, with the user's rights. Only where a mount has to be checked.
-    explicit SourcePolicy(const Spec& spec);
+    SourcePolicy(const std::vector<std::string>& allowed, const std::vector<std::string>& denied);
 
     /// Why the user may not mount what the kernel calls `name`; empty when they may.
     std::string refusal(const std::string& name) const;
