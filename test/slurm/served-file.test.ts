@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, chown, mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { privateTmp } from '../cluster/slurm-configuration.js';
@@ -119,9 +120,13 @@ describe('a served file', () => {
   it('runs on every node and rank, with one server a node, of the user, that ends with the job', async () => {
     const path = await make('app.sqsh', 'from a file');
     let seen: Server[] = [];
-    const { stdout, stderr } = await whileRanksWait(`srun -N2 -n4 --image=${path} /bin/show await $HOME/go`, 2, async () => {
-      seen = await servers();
-    });
+    const { stdout, stderr } = await whileRanksWait(
+      `srun -N2 -n4 --image=${path} /bin/show await $HOME/go`,
+      2,
+      async () => {
+        seen = await servers();
+      },
+    );
     expect({ stdout, stderr }).toEqual({ stdout: 'from a file\n'.repeat(4), stderr: '' });
     expect(seen.map((server) => [server.node, server.uid]).sort()).toEqual(nodes.map((each) => [each, alice.uid]));
   });
@@ -158,6 +163,19 @@ describe('a served file', () => {
     );
     expect(stdout).toBe('away\n');
     await restart(node);
+  });
+
+  it('leaves nothing whenever berthd is killed during a launch', { timeout: 90_000 }, async () => {
+    const path = await make('moments.sqsh', 'moments');
+    // A launch takes some 20 ms, a fifth of a second after srun was called.
+    for (const delay of [100, 140, 160, 180, 200, 220, 240, 280]) {
+      const job = shell(`srun -w ${node} --image=${path} /bin/show`);
+      await sleep(delay);
+      await site.cluster.killDaemon(node);
+      await restart(node);
+      await job;
+    }
+    expect(await lines(`srun -w ${node} --image=${path} /bin/show`)).toEqual(['moments']);
   });
 
   it('whose server is killed is an error for its ranks; the next step of the job has another', async () => {
