@@ -44,3 +44,20 @@ describe('of the modules that come with Berth', () => {
     expect(found.needs.map(({ version }) => version)).toEqual(expect.arrayContaining(['GLIBC_2.34']));
   });
 });
+
+describe('docs/modules.md', () => {
+  it('shows every key as it may be written', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/modules.md'), 'utf8');
+    const [, text = ''] = /```toml\n([^]*?)```/.exec(page) ?? [];
+    const { module, problems } = readModule('example', 'docs/modules.md', text);
+    expect(problems).toEqual([]);
+    expect(module.mounts).toHaveLength(1);
+    expect(module.environment).toHaveLength(5);
+    expect(module).toMatchObject({ cdi: { devices: 'granted' }, mpi: { check: 'version' } });
+  });
+
+  it('lists those that come with Berth', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/modules.md'), 'utf8');
+    for (const name of names) expect(page).toContain(`| \`${name}\` |`);
+  });
+});
