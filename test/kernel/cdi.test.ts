@@ -11,7 +11,7 @@ import { Modules } from '../../src/modules/index.js';
 import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 import { Caller } from './helpers/caller.js';
 import { AS_RANK, enterContainer } from './helpers/container.js';
-import { DeviceCgroup, makeDevice, NULL, ZERO } from './helpers/device-cgroup.js';
+import { cgroupOfVersion1, makeDevice, NULL, ZERO, type DeviceCgroup } from './helpers/device-cgroup.js';
 import { file, makeArchive, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
@@ -55,7 +55,7 @@ leavesNothing(() => scratch);
 beforeEach(() => {
   mkdirSync(at('out'));
   chownSync(at('out'), nobody.uid, nobody.gid);
-  cgroup = new DeviceCgroup([NULL]);
+  cgroup = cgroupOfVersion1([NULL]);
   cgroup.take(caller.pid);
 });
 
@@ -194,7 +194,7 @@ describe.each(['on', 'off'])('with userns = %s', (userns) => {
   it('nothing is started for a job that was given none of the devices', async () => {
     describeCards();
     cgroup.remove();
-    cgroup = new DeviceCgroup([NULL, ZERO]);
+    cgroup = cgroupOfVersion1([NULL, ZERO]);
     cgroup.take(caller.pid);
     await expect(launch(userns)).rejects.toMatchObject({
       code: 'BERTH_MODULE_HOST',

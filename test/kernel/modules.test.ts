@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Modules, type ModulesContribution } from '../../src/modules/index.js';
-import { DeviceCgroup, makeDevice, NULL, ZERO } from './helpers/device-cgroup.js';
+import {
+  cgroupOfVersion1,
+  cgroupOfVersion2,
+  makeDevice,
+  NULL,
+  ZERO,
+  type MakeCgroup,
+} from './helpers/device-cgroup.js';
 
 let base: string;
 let undo: (() => void | Promise<void>)[];
@@ -24,8 +31,8 @@ function use(text: string, pid = process.pid): Promise<ModulesContribution> {
 }
 
 /** A process in cgroups as Slurm makes them, where the job may not use the null device, nor the step the zero device. */
-function processOfJob(): ChildProcess {
-  const cgroup = new DeviceCgroup([NULL], [ZERO]);
+function processOfJob(make: MakeCgroup): ChildProcess {
+  const cgroup = make([NULL], [ZERO]);
   undo.push(() => cgroup.remove());
   const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
   if (child.pid !== undefined) cgroup.take(child.pid);
@@ -53,25 +60,30 @@ describe('the devices of a module', () => {
     await expect(use(`devices = ["${base}/card*"]`)).resolves.toMatchObject({ names: ['m'] });
   });
 
-  it("have to be the job's, as its cgroup has it, whatever one step of it may use", async () => {
-    const { pid } = processOfJob();
-    makeDevice(join(base, 'null0'), NULL);
-    makeDevice(join(base, 'zero0'), ZERO);
-    await expect(use(`devices = ["${base}/null*"]`, pid)).rejects.toMatchObject({
-      code: 'BERTH_MODULE_HOST',
-      what: 'the module m cannot be used on n1',
-      why: `the job was given none of ${base}/null*`,
+  describe.each([
+    { version: 1, make: cgroupOfVersion1 },
+    { version: 2, make: cgroupOfVersion2 },
+  ])('with cgroups of version $version', ({ make }) => {
+    it("have to be the job's, as its cgroup has it, whatever one step of it may use", async () => {
+      const { pid } = processOfJob(make);
+      makeDevice(join(base, 'null0'), NULL);
+      makeDevice(join(base, 'zero0'), ZERO);
+      await expect(use(`devices = ["${base}/null*"]`, pid)).rejects.toMatchObject({
+        code: 'BERTH_MODULE_HOST',
+        what: 'the module m cannot be used on n1',
+        why: `the job was given none of ${base}/null*`,
+      });
+      await expect(use(`devices = ["${base}/zero*"]`, pid)).resolves.toMatchObject({ names: ['m'] });
     });
-    await expect(use(`devices = ["${base}/zero*"]`, pid)).resolves.toMatchObject({ names: ['m'] });
-  });
 
-  it('decide whether a module is used by itself', async () => {
-    const { pid } = processOfJob();
-    makeDevice(join(base, 'null0'), NULL);
-    makeDevice(join(base, 'zero0'), ZERO);
-    writeFileSync(join(base, 'no.toml'), `automatic = { device = "${base}/null*" }`);
-    writeFileSync(join(base, 'yes.toml'), `automatic = { device = "${base}/zero*" }`);
-    await expect(use('', pid)).resolves.toMatchObject({ names: ['yes', 'm'] });
+    it('decide whether a module is used by itself', async () => {
+      const { pid } = processOfJob(make);
+      makeDevice(join(base, 'null0'), NULL);
+      makeDevice(join(base, 'zero0'), ZERO);
+      writeFileSync(join(base, 'no.toml'), `automatic = { device = "${base}/null*" }`);
+      writeFileSync(join(base, 'yes.toml'), `automatic = { device = "${base}/zero*" }`);
+      await expect(use('', pid)).resolves.toMatchObject({ names: ['yes', 'm'] });
+    });
   });
 
   it('cannot be known of a process that is gone', async () => {

@@ -10,6 +10,7 @@ export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..', '
 /** How each of test/native's programs is compiled, besides its own source. */
 const PROGRAMS = {
   caller: { flags: [], sources: [] },
+  'deny-device': { flags: [], sources: [] },
   datagram: { flags: [], sources: [] },
   'forbid-userns': { flags: [], sources: [] },
   enter: {
