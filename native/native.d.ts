@@ -37,7 +37,7 @@ declare module 'berth-native' {
   /** pipe2(2), close-on-exec; both ends block. */
   export function pipe(): { readEnd: number; writeEnd: number };
 
-  /** send(2) of one packet, without blocking. EPIPE when the other side has closed. */
+  /** send(2) of one packet, which may hold NULs, without blocking. EPIPE when the other side has closed. */
   export function sendPacket(socket: number, text: string): void;
 
   export interface Packet {
@@ -136,6 +136,16 @@ declare module 'berth-native' {
     filesystem: 'squashfs' | 'erofs',
     candidate: number,
   ): Promise<ImageMount | FileStatus>;
+
+  /** memfd_create(2): a file of `size` bytes without a name, in memory as far as it is written to. */
+  export function memoryFile(size: number): number;
+
+  /**
+   * Mounts a formatted file, opened by the caller for writing, through an autoclear loop device of its own, nosuid, nodev
+   * and noatime; its root directory is emptied and becomes the user's, mode 0700. Nobody may be able to write to the
+   * file. On the thread pool. Returns a detached mount; nothing outlives that and the file's own descriptor.
+   */
+  export function mountCache(file: number, filesystem: 'xfs' | 'ext4', uid: number, gid: number): Promise<number>;
 
   /** mount_setattr(MOUNT_ATTR_IDMAP) on a detached mount (Linux 5.12). */
   export function idmapMount(mount: number, userNamespace: number): void;

@@ -1,5 +1,8 @@
 #include "../sys/file.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "border.h"
 
 namespace berth::addon {
@@ -48,6 +51,18 @@ Napi::Value open_file_binding(const Napi::CallbackInfo& info) {
     return Task<OpenedFile>::run(info.Env(), std::move(file), open_and_look, opened_to_value);
 }
 
+Napi::Value memory_file_binding(const Napi::CallbackInfo& info) {
+    Failure failure;
+    const auto size = static_cast<off_t>(info[0].As<Napi::Number>().Int64Value());
+    Fd file(memfd_create("berth", MFD_CLOEXEC));
+    if (!file)
+        failure.set("memfd_create", "a file in memory");
+    else if (ftruncate(file.get(), size) < 0)
+        failure.set("ftruncate", "a file in memory");
+    if (failure.error != 0) throw to_error(info.Env(), failure);
+    return Napi::Number::New(info.Env(), file.release());
+}
+
 }  // namespace
 
 void set_status(Napi::Object value, const struct stat& status) {
@@ -59,6 +74,7 @@ void set_status(Napi::Object value, const struct stat& status) {
 
 void export_files(Napi::Env env, Napi::Object exports) {
     exports.Set("readFile", Napi::Function::New(env, read_file_binding));
+    exports.Set("memoryFile", Napi::Function::New(env, memory_file_binding));
     exports.Set("openFile", Napi::Function::New(env, open_file_binding));
 }
 

@@ -68,7 +68,8 @@ Napi::Value pipe_binding(const Napi::CallbackInfo& info) {
 
 void send_packet_binding(const Napi::CallbackInfo& info) {
     const int socket = integer(info, 0);
-    const std::string packet = text(info, 1);
+    // Unlike names for the kernel, it may hold a NUL.
+    const std::string packet = info[1].As<Napi::String>().Utf8Value();
     Failure failure;
     if (send_packet(socket, packet.data(), packet.size(), failure) < 0) throw to_error(info.Env(), failure);
 }

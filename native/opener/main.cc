@@ -3,8 +3,9 @@
 // descriptor and never looks the path up itself; see docs/adr/0013.
 //
 // Descriptors: 3 a packet socket to berthd, 4 a pidfd of the process whose mount namespace it is. Takes no
-// arguments and no environment. One packet comes, "UID GID\nGID GID ...\nPATH"; one goes: "file IDENTITY"
-// with the descriptor, "other KIND" for what is no regular file, or "failed ERRNO".
+// arguments and no environment. One packet comes, "UID GID\nGID GID ...\nPATH", with what the site lets users
+// mount behind it where the file is to be a volume; one goes: "file IDENTITY" with the descriptor, "other
+// KIND" for what is no regular file, "denied REASON", or "failed ERRNO".
 
 #include <fcntl.h>
 #include <grp.h>
@@ -23,6 +24,8 @@
 #include <string>
 #include <vector>
 
+#include "../builder/paths.h"
+#include "../builder/policy.h"
 #include "../sys/fd.h"
 #include "../sys/socket.h"
 #include "request.h"
@@ -96,20 +99,37 @@ int describe(int file, std::string& identity, Failure& failure) {
     return 0;
 }
 
+/// Why the site does not let users mount what was found; empty when it does.
+int check_source(int found, const Sources& sources, std::string& refusal, Failure& failure) {
+    if (sources.allowed.empty() && sources.denied.empty()) return 0;
+    std::string name;
+    if (builder::name_of(found, name, failure) < 0) return -1;
+    refusal = builder::SourcePolicy(sources.allowed, sources.denied).refusal(name);
+    return 0;
+}
+
 /// Enters, opens and describes. The answer is a packet's text, and a descriptor where it is a file.
 int open_for_user(std::string& answer, Fd& file, Failure& failure) {
     std::string packet;
     std::vector<Fd> none;
     Request request;
+    std::vector<std::string> words;
+    Sources sources;
     if (die_with_parent(failure) < 0) return -1;
     if (receive_packet(kSocket, kRequestLimit, packet, none, failure) < 0) return -1;
-    if (parse_request(packet, request, failure) < 0) return -1;
+    if (parse_order(packet, 0, request, words, sources, failure) < 0) return -1;
     // setns(2) with a pidfd: Linux 5.8.
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);
     if (become_user(request, failure) < 0) return -1;
     Fd found = find(request.path, failure);
     if (!found) return -1;
+    std::string refusal;
+    if (check_source(found.get(), sources, refusal, failure) < 0) return -1;
+    if (!refusal.empty()) {
+        answer = "denied " + refusal;
+        return 0;
+    }
     struct stat status;
     if (fstat(found.get(), &status) < 0) return failure.set("fstat", request.path.c_str());
     if (!S_ISREG(status.st_mode)) {

@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace berth::opener {
@@ -46,6 +47,26 @@ int parse_request(const std::string& packet, Request& request, Failure& failure)
     const size_t parsed = static_cast<size_t>(text - packet.c_str()) + request.path.size();
     if (parsed != packet.size() || request.path[0] != '/') return failure.set("parse", "the path", EINVAL);
     return 0;
+}
+
+int parse_order(const std::string& packet, size_t count, Request& request, std::vector<std::string>& words,
+                Sources& sources, Failure& failure) {
+    const size_t end = std::min(packet.find('\0'), packet.size());
+    if (parse_request(packet.substr(0, end), request, failure) < 0) return -1;
+    for (size_t start = end; start < packet.size();) {
+        const size_t next = std::min(packet.find('\0', start + 1), packet.size());
+        const std::string word = packet.substr(start + 1, next - start - 1);
+        start = next;
+        if (words.size() < count) {
+            words.push_back(word);
+        } else {
+            // An empty one would allow or deny something else than the site wrote.
+            if (word.size() < 2 || word[1] != '/') return failure.set("parse", "a directory", EINVAL);
+            if (word[0] != '+' && word[0] != '-') return failure.set("parse", "a directory", EINVAL);
+            (word[0] == '+' ? sources.allowed : sources.denied).push_back(word.substr(1));
+        }
+    }
+    return words.size() == count ? 0 : failure.set("parse", "the order", EINVAL);
 }
 
 }  // namespace berth::opener

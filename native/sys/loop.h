@@ -16,4 +16,8 @@ struct LoopDevice {
 /// that may serve this very file already: then it is shared, and with it the mounted file system's cache.
 LoopDevice attach_loop(int file, int candidate, Failure& failure);
 
+/// As attach_loop, of a file opened for writing, and writable: a device of its own, whose descriptor is
+/// read-only all the same, as the kernel may refuse to mount what is open for writing.
+LoopDevice attach_writable_loop(int file, Failure& failure);
+
 }  // namespace berth

@@ -12,6 +12,7 @@ namespace berth {
 inline constexpr uint64_t kMountReadOnly = 0x1;
 inline constexpr uint64_t kMountNoSuid = 0x2;
 inline constexpr uint64_t kMountNoDev = 0x4;
+inline constexpr uint64_t kMountNoAtime = 0x10;
 
 /// One parameter of a file system about to be mounted; a null value makes it a flag.
 struct MountParameter {

@@ -3,6 +3,9 @@ import { absolutePath, choice, flag, integer, list, mounts, type Kind } from './
 /** An absolute path without a slash at its end, save the root directory itself. */
 const ABSOLUTE = /^\/(?:[^\0]*[^/\0])?$/;
 
+/** File systems that a cache may be allowed on: those that src/launch/cache-file.ts tells apart. */
+const CACHE_FILESYSTEMS = ['beegfs', 'btrfs', 'ext4', 'f2fs', 'gpfs', 'lustre', 'nfs', 'tmpfs', 'xfs', 'zfs'] as const;
+
 /**
  * Every key of berth.toml. The reader, the type {@link Config}, `berth config show` and docs/configuration.md all
  * follow from these rows: a new key is one more row.
@@ -231,7 +234,19 @@ export const keys = {
       minimum: 1,
       maximum: 1_073_741_824,
       default: 102_400,
-      description: 'The largest size, in MiB, that a per-node cache may have (`perNodeCache=size=SIZE`).',
+      description:
+        'The largest size, in MiB, that a per-node cache may have (`perNodeCache=size=SIZE`), and that those of one job may ' +
+        'have together on a node.',
+    }),
+    cache_filesystems: list({
+      of: `names of file systems: ${CACHE_FILESYSTEMS.join(', ')}`,
+      each: new RegExp(`^(?:${CACHE_FILESYSTEMS.join('|')})$`),
+      default: ['beegfs', 'btrfs', 'ext4', 'f2fs', 'gpfs', 'lustre', 'xfs', 'zfs'],
+      description:
+        'On which file systems a per-node cache may be. The kernel mounts a file on it, so it must be one where nobody but root ' +
+        'reaches a file that has no name, and whose bytes no user makes up: never one that a user serves. `nfs` counts as safe ' +
+        'only where the network between nodes and server does. A file system that makes no unnamed files (O_TMPFILE, as NFS) has no ' +
+        'caches even if it is allowed. Empty for no caches at all.',
     }),
   },
   modules: {

@@ -34,6 +34,10 @@ export interface ContainerRecord {
   readonly interior?: Interior;
   /** The step that it was built for; absent as above. */
   readonly stepId?: number;
+  /** Digests of the images that its volumes are. */
+  readonly volumes?: readonly string[];
+  /** Of its caches, in MiB; absent as above. */
+  readonly cacheSize?: number;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */
@@ -58,6 +62,8 @@ export function isRecord(value: unknown): value is ContainerRecord {
     typeof fields.userNamespace === 'boolean' &&
     (fields.server === undefined || isServer(fields.server)) &&
     (fields.stepId === undefined || Number.isInteger(fields.stepId)) &&
+    (fields.cacheSize === undefined || Number.isInteger(fields.cacheSize)) &&
+    (fields.volumes === undefined || Array.isArray(fields.volumes)) &&
     (fields.optionsKey === undefined || typeof fields.optionsKey === 'string') &&
     (fields.interior === undefined || (typeof fields.interior === 'object' && fields.interior !== null))
   );

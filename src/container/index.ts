@@ -4,6 +4,7 @@ export { containerKey, type Container, type ContainerRecord } from './container.
 export { ImageServer, type ServerRecord } from './image-server.js';
 export { entrypointFiles } from './entrypoint.js';
 export { changesFor, imageWords, interiorMessage, PLAIN_INTERIOR, type ImageWords, type Interior } from './interior.js';
+export { type PreparedVolume } from './plan.js';
 export { occupants, type Occupants } from './ranks.js';
 export { Registry, remember } from './registry.js';
 export { launchReply } from './reply.js';

@@ -19,6 +19,9 @@ import type { Owner } from './specification.js';
 /** A volume that berthd has to mount before the builder can put it into its place. */
 export type PreparedVolume = SquashfsVolume | CacheVolume;
 
+/** Such volumes that one container may have: as many detached mounts go to the builder at once (native/builder/spec.h). */
+const MOST_PREPARED = 16;
+
 /** What a container consists of besides its image and the files that Berth writes. */
 export interface Plan {
   /** Parents before what lies below them. */
@@ -54,6 +57,7 @@ export function planContainer(
   const own = ownMounts(owner, config, options, spoolDir);
   const site = siteMounts(owner, config, spoolDir);
   const volumes = options.volumes.map((volume) => volumePart(volume, config));
+  checkPrepared(volumes);
   const byDestination = new Map<string, Part>();
   for (const part of [...own, ...modules.mounts]) byDestination.set(destinationOf(part), part);
   // The site's own words come first: what it mounts at a place stays there.
@@ -137,12 +141,21 @@ function volumePart(volume: Volume, { volumes: limits }: Config): Part {
       checkSize(size, limits.tmpfsLimit, '[volumes] tmpfs_limit', origin);
       return { origin, message: { ...checked, kind: KIND_TMPFS, size } };
     }
-    case 'squashfs':
-      return { origin, prepared: volume, message: { ...checked, kind: KIND_DESCRIPTOR, readOnly: true } };
+    case 'squashfs': {
+      const message = { ...checked, kind: KIND_DESCRIPTOR, source: volume.source, readOnly: true };
+      return { origin, prepared: volume, message };
+    }
     case 'cache':
       checkSize(volume.size, limits.cacheLimit, '[volumes] cache_limit', origin);
-      return { origin, prepared: volume, message: { ...checked, kind: KIND_DESCRIPTOR } };
+      return { origin, prepared: volume, message: { ...checked, kind: KIND_DESCRIPTOR, source: volume.source } };
   }
+}
+
+function checkPrepared(volumes: readonly Part[]): void {
+  const count = volumes.filter(({ prepared }) => prepared).length;
+  if (count <= MOST_PREPARED) return;
+  const why = `a container has at most ${MOST_PREPARED} of them`;
+  throw new BerthError('BERTH_OPTION', { option: '--volume', value: `${count} squashfs files and caches`, why });
 }
 
 function destinationOf({ message }: PlannedMount): string {

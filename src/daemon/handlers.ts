@@ -12,11 +12,15 @@ import { BerthError } from '../errors/index.js';
 import type { Health } from '../health/index.js';
 import {
   closeAside,
+  closeVolumeFiles,
+  findVolumeFiles,
+  preparesVolumes,
   type Launched,
   type Launcher,
   type LaunchOrder,
   type PathImages,
   type Puller,
+  type VolumeFiles,
   type Waiter,
 } from '../launch/index.js';
 import { NOTHING_ASKED_FOR } from '../options/index.js';
@@ -125,10 +129,10 @@ export class Handlers {
       return;
     }
     const order = await this.#order(request, purpose);
-    const isPath = order.image.startsWith('/');
-    const launched = await (isPath
-      ? this.#launchFile(order, purpose, connection)
-      : this.#launchOrPull(request, order, connection));
+    const volumeFiles = await this.#volumeFiles(order, purpose, connection);
+    const launched = await this.#launchAny(request, { ...order, volumeFiles }, connection).finally(() => {
+      closeVolumeFiles(volumeFiles);
+    });
     if (!launched) {
       connection.reply({ launch: {} });
       return;
@@ -142,6 +146,27 @@ export class Handlers {
     this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose, totalUs);
     reconciler.jobSeen(order.jobId);
+  }
+
+  /** Only ranks see the files that volumes are made of: see {@link #launchFile}. What is ready needs none. */
+  async #volumeFiles(order: LaunchOrder, purpose: v1.Purpose, connection: Connection): Promise<VolumeFiles> {
+    const { launcher, pathImages, config } = this.parts;
+    if (purpose !== v1.Purpose.PURPOSE_RANK || !preparesVolumes(order.options)) return new Map();
+    const namespace = launcher.mountNamespaceOf(connection.peer, order);
+    if (launcher.isReady(order, namespace)) return new Map();
+    return findVolumeFiles(order, pathImages, config, connection.peer, namespace, waiterOf(purpose, connection));
+  }
+
+  async #launchAny(
+    request: v1.LaunchRequest,
+    order: LaunchOrder,
+    connection: Connection,
+  ): Promise<Launched | undefined> {
+    const { purpose } = request;
+    if (order.image.startsWith('/')) return this.#launchFile(order, purpose, connection);
+    // What the prolog sees is not what the ranks will.
+    if (purpose === v1.Purpose.PURPOSE_PREPARE && preparesVolumes(order.options)) return undefined;
+    return this.#launchOrPull(request, order, connection);
   }
 
   #handOut({ container }: Launched, order: LaunchOrder, connection: Connection): void {

@@ -18,7 +18,8 @@ export async function imageMessage(
       uids: [...(access?.uids ?? [])],
       gids: [...(access?.gids ?? [])],
     },
-    containers: registry.all().filter((container) => container.digest === digest).length,
+    containers: registry.all().filter((container) => container.digest === digest || container.volumes?.includes(digest))
+      .length,
     used: await store.lastUse(digest),
   };
 }

@@ -21,9 +21,12 @@ export class Uses {
   /** berthd has started: what the store has of this node may be of jobs that ended without it. */
   atStart(): void {
     const stays = new Map<string, Set<number>>();
-    for (const { digest, jobId } of this.registry.all()) {
-      stays.set(digest, (stays.get(digest) ?? new Set()).add(jobId));
-      this.#of(jobId).add(digest);
+    for (const container of this.registry.all()) {
+      const { jobId } = container;
+      for (const digest of imagesOf(container)) {
+        stays.set(digest, (stays.get(digest) ?? new Set()).add(jobId));
+        this.#of(jobId).add(digest);
+      }
     }
     this.#enqueue(async () => {
       await this.store.forgetUses(stays);
@@ -31,9 +34,12 @@ export class Uses {
   }
 
   /** A container was built. */
-  begin({ jobId, digest }: Container): void {
-    this.#of(jobId).add(digest);
-    this.#enqueue(() => this.store.use(digest, jobId));
+  begin(container: Container): void {
+    const { jobId } = container;
+    for (const digest of imagesOf(container)) {
+      this.#of(jobId).add(digest);
+      this.#enqueue(() => this.store.use(digest, jobId));
+    }
   }
 
   /** A job's containers are gone. */
@@ -55,4 +61,9 @@ export class Uses {
       this.log.warn({ reason: reasonOf(error) }, 'the store could not be told which images are in use');
     });
   }
+}
+
+/** Its own, and those that its volumes are. */
+function imagesOf({ digest, volumes = [] }: Container): string[] {
+  return [digest, ...volumes];
 }

@@ -1,9 +1,10 @@
 export { Designer, type Design } from './designer.js';
 export { removeHookBundles } from './hooks.js';
 export { Launcher, type Launched } from './launcher.js';
-export type { Caller, LaunchOrder } from './order.js';
+export type { Caller, FoundFile, LaunchOrder, VolumeFiles } from './order.js';
 export { closeAside } from './opener.js';
-export { PathImages, type FoundFile } from './path-images.js';
+export { PathImages, type WantedFile } from './path-images.js';
 export { Puller, type PullOrder, type PullWaiter } from './puller.js';
 export { Timeline } from './timeline.js';
 export type { Waiter } from './user-process.js';
+export { cacheSizeOf, closeVolumeFiles, findVolumeFiles, preparesVolumes } from './volumes.js';

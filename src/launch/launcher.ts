@@ -24,6 +24,7 @@ import type { Caller, LaunchOrder } from './order.js';
 import { makeReady } from './readiness.js';
 import { ServedFile } from './served-file.js';
 import { Timeline } from './timeline.js';
+import { cacheSizeOf, checkCacheSize, closeVolumes, preparesVolumes, Volumes, type MountedVolumes } from './volumes.js';
 
 /** Containers that one job may have on a node: pins take kernel memory that all users share. */
 const MOST_PER_JOB = 64;
@@ -51,11 +52,14 @@ interface Prepared {
   readonly specification: Specification;
   /** The detached mount, or what has one served; whoever has this lets go of it. */
   readonly image: number | ServedFile;
+  readonly volumes: MountedVolumes;
 }
 
 /** A build under way. Ending its job has it thrown away when it is ready. */
 interface Build {
   readonly jobId: number;
+  /** Of its caches, in MiB. */
+  readonly cacheSize: number;
   readonly result: Promise<Container>;
   ended: boolean;
   /** Did it fail after the process that asked for it had died? */
@@ -66,6 +70,7 @@ interface Build {
 export class Launcher {
   readonly #builds = new Map<string, Build>();
   readonly #images: ImageMounts;
+  readonly #volumes: Volumes;
   /** The mount namespace of slurmstepd on this node, and whether ranks turned out to have others. */
   #stepMntns: number | undefined;
   #ranksElsewhere = false;
@@ -78,6 +83,7 @@ export class Launcher {
     private readonly builders = new Builders(),
   ) {
     this.#images = new ImageMounts(config, store);
+    this.#volumes = new Volumes(config, store);
   }
 
   /**
@@ -90,7 +96,7 @@ export class Launcher {
   async launchStep(order: LaunchOrder, caller: Caller): Promise<Launched | undefined> {
     const request = this.#request(order, caller);
     this.#stepMntns = request.originMntns;
-    if (!this.#ranksElsewhere) return this.#launch(request);
+    if (!this.#ranksElsewhere && !preparesVolumes(order.options)) return this.#launch(request);
     const ready = this.registry
       .all()
       .find((container) => containerKey(container) === keyOf(order, container.originMntns));
@@ -119,6 +125,15 @@ export class Launcher {
    */
   async launch(order: LaunchOrder, caller: Caller): Promise<Launched> {
     return this.#launch(this.#request(order, caller));
+  }
+
+  /**
+   * Is there a container for such a launch already?
+   *
+   * @param originMntns inode of the caller's mount namespace
+   */
+  isReady(order: LaunchOrder, originMntns: number): boolean {
+    return this.registry.byKey(keyOf(order, originMntns)) !== undefined;
   }
 
   /** Lets go of all containers of a job. Returns how many. */
@@ -178,7 +193,13 @@ export class Launcher {
       throw jobEnded(order);
     };
     this.#checkCount(order);
-    const started: Build = { jobId: order.jobId, ended: false, abandoned: false, result: Promise.resolve().then(work) };
+    const started: Build = {
+      jobId: order.jobId,
+      cacheSize: cacheSizeOf(order.options),
+      ended: false,
+      abandoned: false,
+      result: Promise.resolve().then(work),
+    };
     this.#builds.set(key, started);
     try {
       return await started.result;
@@ -190,11 +211,15 @@ export class Launcher {
     }
   }
 
-  #checkCount({ jobId, nodeName }: LaunchOrder): void {
-    const ready = this.#containersOf(jobId).length;
-    const building = [...this.#builds.values()].filter((build) => build.jobId === jobId).length;
-    if (ready + building < MOST_PER_JOB) return;
-    throw new BerthError('BERTH_TOO_MANY_CONTAINERS', { job: jobId, count: ready + building, host: nodeName });
+  #checkCount({ jobId, nodeName, options }: LaunchOrder): void {
+    const ready = this.#containersOf(jobId);
+    const building = [...this.#builds.values()].filter((build) => build.jobId === jobId);
+    const count = ready.length + building.length;
+    if (count >= MOST_PER_JOB) {
+      throw new BerthError('BERTH_TOO_MANY_CONTAINERS', { job: jobId, count, host: nodeName });
+    }
+    const cached = [...ready, ...building].reduce((sum, { cacheSize = 0 }) => sum + cacheSize, 0);
+    checkCacheSize(options, cached, this.config);
   }
 
   #containersOf(jobId: number): Container[] {
@@ -236,11 +261,11 @@ export class Launcher {
     const timeout = this.config.container.buildTimeout * 1000;
     const builder = new ContainerBuilder(request.caller.pidfd, this.builders);
     try {
-      const prepared = await inTime(this.#prepare(request, builder), timeout, ({ image }) => letGo(image));
+      const prepared = await inTime(this.#prepare(request, builder), timeout, release);
       try {
         return await request.timeline.measure('build', () => this.#finish(request, prepared, builder));
       } finally {
-        letGo(prepared.image);
+        release(prepared);
       }
     } finally {
       // Whoever waits for the container has its answer first.
@@ -255,13 +280,14 @@ export class Launcher {
     const beginning = this.#begin(order, caller, finding, timeline, builder);
     // Reported below, once it is known whether the image can be had at all.
     beginning.catch(() => undefined);
-    const image = await opening;
-    try {
-      return { record: await finding, image, specification: await beginning };
-    } catch (error) {
-      letGo(image);
-      throw error;
+    const mounting = beginning.then(({ plan }) => this.#volumes.mount(order, caller, plan.prepared, timeline));
+    const [image, volumes] = await Promise.allSettled([opening, mounting]);
+    if (image.status === 'fulfilled' && volumes.status === 'fulfilled') {
+      return { record: await finding, image: image.value, volumes: volumes.value, specification: await beginning };
     }
+    if (image.status === 'fulfilled') letGo(image.value);
+    if (volumes.status === 'fulfilled') closeVolumes(volumes.value);
+    throw image.status === 'rejected' ? image.reason : volumes.status === 'rejected' ? volumes.reason : undefined;
   }
 
   /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
@@ -286,7 +312,7 @@ export class Launcher {
     prepared: Prepared,
     builder: ContainerBuilder,
   ): Promise<Container> {
-    const { record, specification, image } = prepared;
+    const { record, specification, image, volumes } = prepared;
     const timeout = this.config.container.buildTimeout * 1000;
     const served = image instanceof ServedFile ? image : undefined;
     const source = image instanceof ServedFile ? image.serve : image;
@@ -320,6 +346,8 @@ export class Launcher {
               pretend: specification.pretend,
             },
             ...(served ? { server: served.keep() } : {}),
+            ...(volumes.digests.length > 0 ? { volumes: volumes.digests } : {}),
+            cacheSize: cacheSizeOf(order.options),
           },
           namespaces,
         );
@@ -335,13 +363,18 @@ export class Launcher {
       timeline.measure('modules', () => makeReady(after, order, process, this.config));
     const isWaitedFor = specification.checks.length + specification.hooks.length > 0;
     try {
-      await builder.finish(specification, source, [], timeout, keep, isWaitedFor ? examine : undefined);
+      await builder.finish(specification, source, volumes.descriptors, timeout, keep, isWaitedFor ? examine : undefined);
     } catch (error) {
       throw (await served?.explain(error)) ?? error;
     }
     if (!container) throw new Error('the build ended without a container');
     return container;
   }
+}
+
+function release({ image, volumes }: Prepared): void {
+  letGo(image);
+  closeVolumes(volumes);
 }
 
 /**

@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { close } from 'node:fs';
+import { basename } from 'node:path';
+import type { Config } from '../config/index.js';
 import { systemWords } from '../errors/index.js';
-import { native, openerExecutable } from '../native/index.js';
+import { native, openerExecutable, type Packet } from '../native/index.js';
 import type { User } from './user-process.js';
 
 /** A file that a user named, opened for reading with that user's rights. */
@@ -19,25 +21,62 @@ export interface OpenedByUser {
 /** Why a file cannot be opened, in words that follow "why:". */
 export class OpenFault extends Error {}
 
+/** The site does not let users mount it. */
+export class OpenDenied extends OpenFault {}
+
+/** Where the sources of users' volumes may lie. */
+export type SourcePolicy = Pick<Config['volumes'], 'allowedSources' | 'deniedSources'>;
+
+/** What is asked of a process that is in the caller's mount namespace, and looks paths up with the user's rights alone. */
+export interface Errand {
+  readonly executable: string;
+  readonly user: User;
+  readonly path: string;
+  /** What the executable wants to know besides. */
+  readonly words?: readonly string[];
+  /** Where the path may lead; anywhere without. */
+  readonly policy?: SourcePolicy | undefined;
+  /** pidfd of the process whose mount namespace it is; stays the caller's. */
+  readonly caller: number;
+  /** Descriptors that it gets as 5 and up; they stay the caller's. */
+  readonly descriptors?: readonly number[];
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
 /**
  * Has a file opened by a process that is in the caller's mount namespace, and has the user's rights and no others. berthd
  * itself never looks the path up.
  *
- * @param caller pidfd of the process whose mount namespace it is; stays the caller's.
- * @param timeout milliseconds.
  * @throws OpenFault
  */
-export async function openAsUser(user: User, path: string, caller: number, timeout: number): Promise<OpenedByUser> {
+export async function openAsUser(
+  user: User,
+  path: string,
+  caller: number,
+  timeout: number,
+  policy?: SourcePolicy,
+): Promise<OpenedByUser> {
+  const answer = await runErrand({ executable: openerExecutable, user, path, policy, caller, timeout });
+  return readAnswer(answer.text, answer.descriptors[0]);
+}
+
+/**
+ * Runs a short-lived executable of ours, and returns its one answer.
+ *
+ * @throws OpenFault when there is none in time; OpenDenied
+ */
+export async function runErrand(errand: Errand): Promise<Packet> {
   const { ours, theirs } = native.packetPair();
   try {
-    const opener = spawn(openerExecutable, {
+    const child = spawn(errand.executable, {
       env: {},
       cwd: '/',
-      stdio: ['ignore', 'ignore', 'ignore', theirs, caller],
+      stdio: ['ignore', 'ignore', 'ignore', theirs, errand.caller, ...(errand.descriptors ?? [])],
     });
     const started = new Promise<never>((_, reject) => {
-      opener.once('error', (error) => {
-        reject(new OpenFault(`its opener could not be started: ${error.message}`));
+      child.once('error', (error) => {
+        reject(new OpenFault(`${basename(errand.executable)} could not be started: ${error.message}`));
       });
     });
     started.catch(() => undefined);
@@ -45,27 +84,42 @@ export async function openAsUser(user: User, path: string, caller: number, timeo
     const late = { isLate: false };
     const timer = setTimeout(() => {
       late.isLate = true;
-      opener.kill('SIGKILL');
-    }, timeout);
+      child.kill('SIGKILL');
+    }, errand.timeout);
     try {
-      native.sendPacket(ours, `${user.uid} ${user.gid}\n${user.gids.join(' ')}\n${path}`);
-      const { text, descriptors } = await Promise.race([native.receivePacket(ours), started]);
-      const [descriptor] = descriptors;
-      if (late.isLate) throw new OpenFault(`its file system did not answer within ${timeout / 1000} s`);
-      return readAnswer(text, descriptor);
+      native.sendPacket(ours, requestOf(errand));
+      const answer = await Promise.race([native.receivePacket(ours), started]);
+      if (!late.isLate) return readRefusal(answer);
+      for (const descriptor of answer.descriptors) closeAside(descriptor);
+      throw new OpenFault(`its file system did not answer within ${errand.timeout / 1000} s`);
     } finally {
       clearTimeout(timer);
-      opener.kill('SIGKILL');
+      child.kill('SIGKILL');
     }
   } finally {
     native.close(ours);
   }
 }
 
+function requestOf({ user, path, words = [], policy }: Errand): string {
+  const directories = policy
+    ? [...policy.allowedSources.map((path) => `+${path}`), ...policy.deniedSources.map((path) => `-${path}`)]
+    : [];
+  const parts = [`${user.uid} ${user.gid}\n${user.gids.join(' ')}\n${path}`, ...words, ...directories];
+  if (parts.some((part) => part.includes('\0'))) throw new OpenFault('no path has a NUL');
+  return parts.join('\0');
+}
+
+function readRefusal(answer: Packet): Packet {
+  const [kind, ...words] = answer.text.split(' ');
+  if (kind === 'denied') throw new OpenDenied(words.join(' '));
+  if (kind === 'failed') throw new OpenFault(explain(Number(words[0]), words.slice(1).join(' ')));
+  return answer;
+}
+
 function readAnswer(text: string, descriptor: number | undefined): OpenedByUser {
   const [kind, ...words] = text.split(' ');
   if (kind === 'other') throw new OpenFault(unfit(words.join(' ')));
-  if (kind === 'failed') throw new OpenFault(explain(Number(words[0]), words[1] ?? ''));
   const [system, inode, size, modified, changed] = words;
   if (kind !== 'file' || descriptor === undefined || changed === undefined) {
     if (descriptor !== undefined) native.close(descriptor);

@@ -7,6 +7,19 @@ export interface Caller {
   readonly pidfd: number;
 }
 
+/** The files of a container's squashfs volumes, by the path that the user gave. */
+export type VolumeFiles = ReadonlyMap<string, FoundFile>;
+
+/** A file in an image's place, or a volume's, as a launch needs it. */
+export interface FoundFile {
+  /** What the launch asks the store for, and what its container is known by. */
+  readonly image: string;
+  /** As the user gave it. */
+  readonly path: string;
+  /** What is to be mounted as it is; without it, the store has the image. Whoever has this closes it aside. */
+  readonly descriptor?: number;
+}
+
 /** One launch request, validated. */
 export interface LaunchOrder extends AskedFor {
   readonly jobId: number;
@@ -24,4 +37,6 @@ export interface LaunchOrder extends AskedFor {
     /** To be mounted as it is; the caller's to close when the launch is over. */
     readonly descriptor?: number;
   };
+  /** The caller's to close when the launch is over. */
+  readonly volumeFiles?: VolumeFiles;
 }

@@ -1,12 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
+import { read } from 'node:fs';
 import { hostname } from 'node:os';
+import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
 import type { FileImages, ImageRecord, Task, Turns, UserFile } from '../image/index.js';
 import { native } from '../native/index.js';
-import type { Caller, LaunchOrder } from './order.js';
-import { closeAside, openAsUser, OpenFault, type OpenedByUser } from './opener.js';
+import type { Caller, FoundFile } from './order.js';
+import { closeAside, openAsUser, OpenDenied, OpenFault, type OpenedByUser } from './opener.js';
 import { SharedOpenings } from './shared-openings.js';
 import { SharedWork, type Work } from './shared-work.js';
 import { waitForTurn } from './turn.js';
@@ -38,17 +40,20 @@ const LOOKS = 3;
 /** How long the words of a reader that ends are waited for: milliseconds. */
 const LAST_WORDS = 2000;
 
+const readFromFile = promisify(read);
+
 /** What a reader exits with when what it writes to was closed: the converter has its own reason. */
 const READER_GONE = 141;
 
-/** A file in an image's place, as a launch needs it. */
-export interface FoundFile {
-  /** What the launch asks the store for, and what its container is known by. */
+/** What is asked for: a launch's image, or a volume of its container. */
+export interface WantedFile extends User {
+  readonly jobId: number;
+  readonly stepId: number;
+  readonly nodeName: string;
+  /** The path. */
   readonly image: string;
-  /** As the user gave it. */
-  readonly path: string;
-  /** What is to be mounted as it is; without it, the store has the image. Whoever has this closes it with {@link closeAside}. */
-  readonly descriptor?: number;
+  /** Then it is a squashfs file, and where it may lie is the site's to say. */
+  readonly isVolume?: boolean;
 }
 
 export interface FileOrder extends User {
@@ -89,13 +94,13 @@ export class PathImages {
    * @throws BerthError BERTH_FILE_REFUSED, BERTH_FILE_UNUSABLE, BERTH_FILE_CHANGED, BERTH_IMPORT_FAILED,
    * BERTH_STORE_FULL, BERTH_STORE_UNUSABLE
    */
-  async find(order: LaunchOrder, caller: Caller, namespace: number, waiter: Waiter): Promise<FoundFile> {
-    const path = order.image;
+  async find(order: WantedFile, caller: Caller, namespace: number, waiter: Waiter): Promise<FoundFile> {
+    const { image: path, isVolume = false } = order;
     const { files } = this.config.store;
     if (files === 'refuse') throw new BerthError('BERTH_FILE_REFUSED', { path, host: nodeOf(order) });
-    const key = [order.jobId, order.stepId, order.uid, namespace, path].join(' ');
+    const key = [order.jobId, order.stepId, order.uid, namespace, isVolume, path].join(' ');
     if (files === 'mount-unsafely' || files === 'fuse') {
-      const { identity, descriptor } = await this.#openings.get(key, caller, () => this.#open(order, path, caller));
+      const { identity, descriptor } = await this.#openings.get(key, caller, () => this.#open(order, caller));
       return { image: `file ${identity}`, path, descriptor };
     }
     const step = this.#steps.get(key) ?? this.#begin(key, order, caller);
@@ -110,7 +115,7 @@ export class PathImages {
   }
 
   /** Finds the file for all ranks of a step. */
-  #begin(key: string, order: LaunchOrder, caller: Caller): Step {
+  #begin(key: string, order: WantedFile, caller: Caller): Step {
     const waiters = new Set<Waiter>();
     let leave = (): void => undefined;
     const gone = new Promise<void>((resolve) => {
@@ -127,23 +132,30 @@ export class PathImages {
     return step;
   }
 
-  async #open(user: User & { readonly nodeName: string }, path: string, caller: Caller): Promise<OpenedByUser> {
+  async #open(order: WantedFile, caller: Caller): Promise<OpenedByUser> {
+    const { image: path, isVolume = false } = order;
+    const timeout = this.config.container.buildTimeout * 1000;
     try {
-      return await openAsUser(user, path, caller.pidfd, this.config.container.buildTimeout * 1000);
+      const policy = isVolume ? this.config.volumes : undefined;
+      const opened = await openAsUser(order, path, caller.pidfd, timeout, policy);
+      if (!isVolume || (await isSquashfs(opened.descriptor))) return opened;
+      closeAside(opened.descriptor);
+      throw new OpenFault('it is no squashfs file');
     } catch (error) {
+      if (error instanceof OpenDenied) throw new BerthError('BERTH_MOUNT_DENIED', { path, why: error.message });
       if (!(error instanceof OpenFault)) throw error;
-      throw unusable(path, user, error.message);
+      throw unusable(path, order, error.message);
     }
   }
 
-  async #image(order: LaunchOrder, caller: Caller, waiter: Waiter): Promise<FoundFile> {
+  async #image(order: WantedFile, caller: Caller, waiter: Waiter): Promise<FoundFile> {
     const path = order.image;
-    let opened = await this.#open(order, path, caller);
+    let opened = await this.#open(order, caller);
     try {
       const file = { uid: order.uid, path, identity: opened.identity };
       const known = await this.files.find(file);
       if (known) return { image: known.digest, path };
-      opened = await this.#settled(opened, () => this.#open(order, path, caller));
+      opened = await this.#settled(opened, () => this.#open(order, caller));
       const record = await this.#made(order, path, opened, waiter);
       return { image: record.digest, path };
     } finally {
@@ -163,7 +175,7 @@ export class PathImages {
     return opened;
   }
 
-  async #made(order: LaunchOrder, path: string, opened: OpenedByUser, waiter: Waiter): Promise<ImageRecord> {
+  async #made(order: WantedFile, path: string, opened: OpenedByUser, waiter: Waiter): Promise<ImageRecord> {
     const { uid, gid, gids, nodeName } = order;
     const key = `${uid} ${opened.identity}`;
     const fileOrder: FileOrder = { uid, gid, gids, nodeName, path, identity: opened.identity };
@@ -281,7 +293,7 @@ function isAbort(error: unknown): boolean {
 }
 
 /** Rejects when the waiter goes. */
-function leaving(waiter: Waiter, order: LaunchOrder): Promise<never> {
+function leaving(waiter: Waiter, order: WantedFile): Promise<never> {
   const gone = waiter.gone.then(() => {
     throw left(order);
   });
@@ -289,8 +301,14 @@ function leaving(waiter: Waiter, order: LaunchOrder): Promise<never> {
   return gone;
 }
 
-function left(order: LaunchOrder): BerthError {
+function left(order: WantedFile): BerthError {
   return unusable(order.image, order, 'whoever waited for it is gone');
+}
+
+/** By its first bytes, as every squashfs file of version 4 has them. */
+async function isSquashfs(descriptor: number): Promise<boolean> {
+  const { bytesRead, buffer } = await readFromFile(descriptor, Buffer.alloc(4), 0, 4, 0);
+  return bytesRead === 4 && buffer.toString('latin1') === 'hsqs';
 }
 
 /** Might it be changed now without its times showing it? */

@@ -4,7 +4,16 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Native from 'berth-native';
 
-export type { Account, Builder, FileStatus, ImageMount, NativeError, OpenedFile, PeerCredentials } from 'berth-native';
+export type {
+  Account,
+  Builder,
+  FileStatus,
+  ImageMount,
+  NativeError,
+  OpenedFile,
+  Packet,
+  PeerCredentials,
+} from 'berth-native';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -20,9 +29,10 @@ function load(): typeof Native {
 /** The addon: native/native.d.ts describes it. */
 export const native: typeof Native = load();
 
-/** The executables of this addon: builder, opener of files, asker for devices, starter of FUSE servers, converter. */
+/** The executables of this addon: builder, opener of files, maker of caches' files, asker for devices, starter of FUSE servers, converter. */
 export const builderExecutable: string = executable('berth-builder');
 export const openerExecutable: string = executable('berth-opener');
+export const cachefileExecutable: string = executable('berth-cachefile');
 export const entrypointExecutable: string = executable('berth-entrypoint');
 export const devicesExecutable: string = executable('berth-devices');
 export const fuseServerExecutable: string = executable('berth-fuse-server');

@@ -6,6 +6,9 @@ import type { BindVolume, CacheVolume, Volume } from './types.js';
 /** Volumes one container may have. Each costs some 50 µs of every cold launch. */
 export const MOST_VOLUMES = 512;
 
+/** The smallest xfs there is (mkfs.xfs of xfsprogs 5.19 and later), in MiB. */
+const SMALLEST_XFS = 300;
+
 /** What a third part may say of a bind mount, in the words of Pyxis (enroot), podman and mount(8). */
 const BIND_FLAGS: Readonly<Record<string, Partial<BindVolume>>> = {
   ro: { readOnly: true },
@@ -120,12 +123,18 @@ function parseCache(source: string, destination: string, flags: string, origin: 
     values.set(name, value);
   }
   const size = values.get('size');
-  const filesystem = values.get('fs') ?? 'xfs';
+  // The faster one for many small files and for fsync(2): docs/adr/0019.
+  const filesystem = values.get('fs') ?? 'ext4';
   if (size === undefined) {
     throw new BerthError('BERTH_SIZE', { option: origin, value: 'none', why: 'perNodeCache=size=SIZE says how large' });
   }
   if (filesystem !== 'xfs' && filesystem !== 'ext4') throw flagError(`fs=${filesystem}`, origin, 'a per-node cache');
-  return { kind: 'cache', source, destination, size: parseSize(size, origin), filesystem, origin };
+  const mebibytes = parseSize(size, origin);
+  if (filesystem === 'xfs' && mebibytes < SMALLEST_XFS) {
+    const why = `an xfs has at least ${SMALLEST_XFS}M; fs=ext4 may be smaller`;
+    throw new BerthError('BERTH_SIZE', { option: origin, value: size, why });
+  }
+  return { kind: 'cache', source, destination, size: mebibytes, filesystem, origin };
 }
 
 /** Flags are separated by "+" where commas separate volumes, and by commas elsewhere. */

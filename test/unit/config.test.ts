@@ -61,6 +61,7 @@ describe('a configuration', () => {
         tmpfsSize: 1024,
         tmpfsLimit: 65_536,
         cacheLimit: 102_400,
+        cacheFilesystems: ['beegfs', 'btrfs', 'ext4', 'f2fs', 'gpfs', 'lustre', 'xfs', 'zfs'],
       },
       modules: { directory: '/etc/berth/modules.d', default: [], cdiDirectories: ['/etc/cdi', '/var/run/cdi'] },
       slurm: { spoolDir: '', prepare: false },

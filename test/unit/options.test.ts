@@ -65,7 +65,7 @@ describe('options of a container', () => {
     }
     expect(parseOptions(written('volume=/s:/c:perNodeCache=size=300M')).volumes[0]).toMatchObject({
       size: 300,
-      filesystem: 'xfs',
+      filesystem: 'ext4',
     });
   });
 

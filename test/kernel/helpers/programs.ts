@@ -17,6 +17,7 @@ const PROGRAMS = {
     flags: ['-Ibuild/generated', '-DBERTH_VERSION="test"'],
     sources: ['native/client/enter.c', 'native/client/pretend.c', 'native/client/failure.c'],
   },
+  reach: { flags: [], sources: [] },
   'same-pid': { flags: [], sources: [] },
   'silent-filesystem': { flags: [], sources: [] },
   toolbox: { flags: ['-static'], sources: [] },
