@@ -213,7 +213,7 @@ export class Handlers {
     const { launcher } = this.parts;
     if (purpose === v1.Purpose.PURPOSE_STEP) return launcher.launchStep(order, peer);
     if (purpose === v1.Purpose.PURPOSE_RANK) return launcher.launchRank(order, peer);
-    return launcher.launch(order, peer);
+    return launcher.prepare(order, peer);
   }
 
   /** The prolog knows neither groups nor the spool directory: the name service and the configuration do. */

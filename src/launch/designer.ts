@@ -30,11 +30,13 @@ export class Designer {
   ) {}
 
   /**
-   * @param pid a process of the job: its cgroups say which devices the job may use
+   * @param pid a process of the job: its cgroups say which devices the job may use; undefined as long as there is
+   *   none in these
    * @param finding the image: without it there is nothing to design
-   * @throws BerthError BERTH_IDENTITY; what options and modules that make no sense stand for; what finding it failed with.
+   * @throws BerthError BERTH_IDENTITY; what options and modules that make no sense stand for; what finding it failed with;
+   * AskedTooEarly.
    */
-  async design(design: Design, pid: number, finding: Promise<ImageRecord>): Promise<Specification> {
+  async design(design: Design, pid: number | undefined, finding: Promise<ImageRecord>): Promise<Specification> {
     const { options, jobId, nodeName } = design;
     // Mounting the image begins with what finding says, and takes longer than what is done here: it goes first.
     const [owner, record] = await Promise.all([ownerOf(design), finding]);

@@ -14,6 +14,7 @@ import {
 } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { ImageRecord, ImageStore } from '../image/index.js';
+import { AskedTooEarly } from '../modules/index.js';
 import { isNativeError, native } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Designer } from './designer.js';
@@ -44,6 +45,8 @@ interface LaunchUnderWay {
   readonly timeline: Timeline;
   /** Inode of the caller's mount namespace. */
   readonly originMntns: number;
+  /** Does the caller ask before Slurm has put a process into the job's cgroups? */
+  readonly isEarly: boolean;
 }
 
 /** What the builder needs to finish. */
@@ -62,7 +65,7 @@ interface Build {
   readonly cacheSize: number;
   readonly result: Promise<Container>;
   ended: boolean;
-  /** Did it fail after the process that asked for it had died? */
+  /** Did it fail after the process that asked for it had died, or because that asked too early? */
   abandoned: boolean;
 }
 
@@ -89,19 +92,29 @@ export class Launcher {
   /**
    * The container for slurmstepd, which asks before there are ranks. With a job_container or namespace plugin the ranks
    * will see other directories than slurmstepd does; where that was noticed, nothing is built here, and what the job's
-   * ranks use already is handed out.
+   * ranks use already is handed out. So too with volumes whose files are the ranks' to see, and where it depends on the
+   * job's devices what the container has.
    *
    * @throws BerthError as {@link launch}
    */
   async launchStep(order: LaunchOrder, caller: Caller): Promise<Launched | undefined> {
-    const request = this.#request(order, caller);
+    const request = this.#request(order, caller, true);
     this.#stepMntns = request.originMntns;
-    if (!this.#ranksElsewhere && !preparesVolumes(order.options)) return this.#launch(request);
+    if (!this.#ranksElsewhere && !preparesVolumes(order.options)) return this.#launchEarly(request);
     const ready = this.registry
       .all()
       .find((container) => containerKey(container) === keyOf(order, container.originMntns));
     if (ready) await this.#checkAccess(ready, request);
     return ready && this.#launched(ready, request, false);
+  }
+
+  /**
+   * The container for a job that has not begun; undefined where the first rank has to be waited for.
+   *
+   * @throws BerthError as {@link launch}
+   */
+  async prepare(order: LaunchOrder, caller: Caller): Promise<Launched | undefined> {
+    return this.#launchEarly(this.#request(order, caller, true));
   }
 
   /**
@@ -146,9 +159,18 @@ export class Launcher {
     return containers.length;
   }
 
-  #request(order: LaunchOrder, caller: Caller): LaunchUnderWay {
+  #request(order: LaunchOrder, caller: Caller, isEarly = false): LaunchUnderWay {
     const timeline = new Timeline();
-    return { order, caller, timeline, originMntns: this.mountNamespaceOf(caller, order) };
+    return { order, caller, timeline, originMntns: this.mountNamespaceOf(caller, order), isEarly };
+  }
+
+  async #launchEarly(request: LaunchUnderWay): Promise<Launched | undefined> {
+    try {
+      return await this.#launch(request);
+    } catch (error) {
+      if (error instanceof AskedTooEarly) return undefined;
+      throw error;
+    }
   }
 
   async #launch(request: LaunchUnderWay): Promise<Launched> {
@@ -168,7 +190,7 @@ export class Launcher {
         const container = await timeline.measure('wait', () => result);
         return this.#launched(container, request, false);
       } catch (error) {
-        // Whoever had it built is dead, and it died with them: the next one takes it up.
+        // Whoever had it built is dead, and it died with them, or has asked too early: the next one takes it up.
         if (!running.abandoned) throw error;
       }
     }
@@ -204,7 +226,7 @@ export class Launcher {
     try {
       return await started.result;
     } catch (error) {
-      started.abandoned = !native.isAlive(caller.pidfd);
+      started.abandoned = error instanceof AskedTooEarly || !native.isAlive(caller.pidfd);
       throw error;
     } finally {
       this.#builds.delete(key);
@@ -274,10 +296,11 @@ export class Launcher {
   }
 
   /** What has to wait for file systems and the name service; the builder does what it can meanwhile. */
-  async #prepare({ order, caller, timeline }: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
+  async #prepare(request: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
+    const { order, caller, timeline } = request;
     const finding = this.#images.find(order, timeline);
     const opening = finding.then((record) => this.#images.open(record, order, timeline));
-    const beginning = this.#begin(order, caller, finding, timeline, builder);
+    const beginning = this.#begin(request, finding, builder);
     // Reported below, once it is known whether the image can be had at all.
     beginning.catch(() => undefined);
     const mounting = beginning.then(({ plan }) => this.#volumes.mount(order, caller, plan.prepared, timeline));
@@ -292,13 +315,12 @@ export class Launcher {
 
   /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
   async #begin(
-    order: LaunchOrder,
-    caller: Caller,
+    { order, caller, timeline, isEarly }: LaunchUnderWay,
     finding: Promise<ImageRecord>,
-    timeline: Timeline,
     builder: ContainerBuilder,
   ): Promise<Specification> {
-    const specifying = timeline.measure('identity', () => this.designer.design(order, caller.pid, finding));
+    const pid = isEarly ? undefined : caller.pid;
+    const specifying = timeline.measure('identity', () => this.designer.design(order, pid, finding));
     timeline.measure('spawn', () => builder.start()).catch(() => undefined);
     const specification = await specifying;
     specification.message.fuse = this.#images.isServed(order);
@@ -363,7 +385,14 @@ export class Launcher {
       timeline.measure('modules', () => makeReady(after, order, process, this.config));
     const isWaitedFor = specification.checks.length + specification.hooks.length > 0;
     try {
-      await builder.finish(specification, source, volumes.descriptors, timeout, keep, isWaitedFor ? examine : undefined);
+      await builder.finish(
+        specification,
+        source,
+        volumes.descriptors,
+        timeout,
+        keep,
+        isWaitedFor ? examine : undefined,
+      );
     } catch (error) {
       throw (await served?.explain(error)) ?? error;
     }

@@ -6,6 +6,7 @@ export { Modules, type ModulesConfig, type ModulesContribution } from './modules
 export { Table, type Form } from './table.js';
 export { Document, NotToml, type Problem } from './toml.js';
 export { fillIn } from './placeholders.js';
+export { AskedTooEarly } from './job-devices.js';
 export type { Catalogue, Entry } from './catalogue.js';
 export type { CdiDevices } from './cdi/registry.js';
 export type { CdiHook } from './cdi/specification.js';

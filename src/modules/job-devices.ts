@@ -7,9 +7,17 @@ import { devicesExecutable } from '../native/index.js';
 /** Milliseconds in which the kernel has said what a job may use. It takes two. */
 const TIME_LIMIT = 5_000;
 
+/** Thrown where it depends on the job's devices what a container is to have, and no process of the job is confined yet. */
+export class AskedTooEarly extends Error {
+  constructor() {
+    super("the job's devices are not known before its ranks are there");
+  }
+}
+
 /** A process of the job. */
 export interface JobProcess {
-  readonly pid: number;
+  /** Undefined as long as there is none that Slurm has put into the job's cgroups. */
+  readonly pid: number | undefined;
   /** Of the node, for messages. */
   readonly host: string;
 }
@@ -27,7 +35,7 @@ export class JobDevices {
   /**
    * Of the paths, those of device nodes that the job may read and write.
    *
-   * @throws BerthError BERTH_JOB_DEVICES when it cannot be found out.
+   * @throws BerthError BERTH_JOB_DEVICES when it cannot be found out; AskedTooEarly
    */
   async granted(paths: readonly string[]): Promise<Set<string>> {
     const unasked = [...new Set(paths)].filter((path) => !this.#known.has(path));
@@ -40,6 +48,7 @@ export class JobDevices {
 
   async #ask(paths: readonly string[]): Promise<string> {
     const { pid, host } = this.process;
+    if (pid === undefined) throw new AskedTooEarly();
     try {
       const [memberships, mounts] = await Promise.all([
         readFile(`/proc/${pid}/cgroup`, 'utf8'),

@@ -66,7 +66,7 @@ export class Modules {
   /**
    * @throws BerthError BERTH_MODULE_FILE, BERTH_MODULE_UNSAFE, BERTH_MODULE_UNKNOWN, BERTH_MODULE_CONFLICT,
    * BERTH_MODULE_MISSING, BERTH_MODULE_ORDER, BERTH_MODULE_HOST, BERTH_CDI_SPECIFICATION,
-   * BERTH_JOB_DEVICES.
+   * BERTH_JOB_DEVICES; AskedTooEarly where that matters and there is no process of the job.
    */
   async contribute(request: ModulesRequest): Promise<ModulesContribution> {
     const { chosen, host, pid } = request;

@@ -9,8 +9,8 @@ export interface ModulesRequest extends Placeholders {
   readonly chosen: 'none' | readonly string[] | undefined;
   /** The node's name, for messages. */
   readonly host: string;
-  /** A process of the job: its cgroups say which devices the job may use. */
-  readonly pid: number;
+  /** A process of the job: its cgroups say which devices the job may use. Undefined as long as there is none in these. */
+  readonly pid: number | undefined;
 }
 
 /** A module that a container gets. */

@@ -41,6 +41,8 @@ export interface ClusterOptions {
   readonly berthConfig?: string;
   /** Lines for slurm.conf; a parameter given here replaces the cluster's own. */
   readonly slurmConf?: string;
+  /** What each node has besides, such as "Gres=gpu:2". */
+  readonly nodeParameters?: string;
   /** Further files of /etc/slurm by name, such as job_container.conf. */
   readonly slurmFiles?: Readonly<Record<string, string>>;
   /** Arguments of the plugin in plugstack.conf, as "key=value key=value". */

@@ -10,6 +10,8 @@ export interface SlurmConfiguration {
   readonly ports: Ports;
   /** Lines for slurm.conf; a parameter given here replaces the cluster's own. */
   readonly slurmConf?: string;
+  /** What each node has besides, such as "Gres=gpu:2". */
+  readonly nodeParameters?: string;
   /** Further files of /etc/slurm by name, such as job_container.conf. */
   readonly slurmFiles?: Readonly<Record<string, string>>;
   /** Whether jobs load the Berth plugin. */
@@ -88,7 +90,7 @@ function slurmConf(layout: Layout, configuration: SlurmConfiguration): string {
   return [
     ...Array.from(own, ([key, value]) => `${key}=${value}`),
     `NodeName=n${range} NodeHostname=n${range} NodeAddr=127.0.0.1 Port=${portRange}` +
-      ` CPUs=${String(processorsPerNode)} RealMemory=64000 State=UNKNOWN`,
+      ` CPUs=${String(processorsPerNode)} RealMemory=64000 ${configuration.nodeParameters ?? ''} State=UNKNOWN`,
     // FORCE lets jobs run side by side on the same processors, as tests at once need.
     'PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE OverSubscribe=FORCE State=UP',
     appended,
