@@ -1,5 +1,5 @@
-import { dirname, isAbsolute, join } from 'node:path';
-import { readSmall } from './places.js';
+import { basename, dirname, isAbsolute, join } from 'node:path';
+import { namesIn, readSmall } from './places.js';
 
 /** Where slurmd finds slurm.conf without SLURM_CONF: Slurm's own default, Debian's, and that of configless nodes. */
 const USUAL_PLACES = ['/etc/slurm/slurm.conf', '/etc/slurm-llnl/slurm.conf', '/run/slurm/conf/slurm.conf'];
@@ -69,11 +69,23 @@ export function* linesOf(text: string, directory: string, depth: number): Genera
     const [, included] = /^include\s+(\S+)$/i.exec(line) ?? [];
     if (included !== undefined && depth < MOST_DEPTH) {
       const path = isAbsolute(included) ? included : join(directory, included);
-      yield* linesOf(readSmall(path) ?? '', directory, depth + 1);
+      for (const each of matching(path)) yield* linesOf(readSmall(each) ?? '', directory, depth + 1);
     } else if (line !== '') {
       yield line;
     }
   }
+}
+
+/** The files that an include means: in plugstack.conf the last part of its path may have * and ?. */
+function matching(path: string): string[] {
+  const name = basename(path);
+  if (!/[*?]/.test(name)) return [path];
+  const literal = name.replace(/[.+^${}()|[\]\\]/g, '\\$&');
+  const expression = new RegExp(`^(?!\\.)${literal.replaceAll('*', '.*').replaceAll('?', '.')}$`);
+  const directory = dirname(path);
+  return namesIn(directory)
+    .filter((each) => expression.test(each))
+    .map((each) => join(directory, each));
 }
 
 function wordsOf(line: string): [string, string][] {

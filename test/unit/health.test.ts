@@ -1,11 +1,13 @@
 // The table of checks, how they are run, and how their findings are told.
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { pass, type Check, type Status } from '../../src/health/check.js';
 import { parseRule } from '../../src/health/checks/site.js';
 import { checks, healthPage } from '../../src/health/index.js';
 import { asJson, asNagios, asPrometheus, asText, type Results } from '../../src/health/report.js';
 import { Runner, type Finding } from '../../src/health/run.js';
-import { hostlistHas } from '../../src/health/slurm-facts.js';
+import { hostlistHas, linesOf } from '../../src/health/slurm-facts.js';
 import { madeUpNodes } from './health-node.js';
 
 const { nodeWith } = madeUpNodes();
@@ -165,6 +167,20 @@ describe('slurm.conf', () => {
     expect(slurm?.get('authtype')).toBe('auth/none');
     expect(slurm?.ofNode('n2', 'RealMemory')).toBe('5');
     expect(slurm?.ofNode('n3', 'RealMemory')).toBeUndefined();
+  });
+
+  it('has plugins also where plugstack.conf includes a directory, as in Debian', () => {
+    const { slurm } = nodeWith({
+      'slurm.conf': '',
+      'plugstack.conf': 'include plugstack.conf.d/*.conf\n',
+      'plugstack.conf.d/b.conf': 'required /b.so\n',
+      'plugstack.conf.d/a.conf': 'required /a.so\n',
+      'plugstack.conf.d/.hidden.conf': 'required /hidden.so\n',
+      'plugstack.conf.d/a.conf.dpkg-old': 'required /old.so\n',
+    });
+    const text = readFileSync(slurm?.plugstack ?? '', 'utf8');
+    const lines = [...linesOf(text, dirname(slurm?.plugstack ?? ''), 0)];
+    expect(lines).toEqual(['required /a.so', 'required /b.so']);
   });
 });
 
