@@ -4,6 +4,7 @@ import tseslint from 'typescript-eslint';
 // room are found by test/unit/imports.test.ts.
 const rooms = [
   'errors',
+  'manual',
   'config',
   'native',
   'protocol',

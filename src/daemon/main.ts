@@ -9,32 +9,19 @@ import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/ind
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
 import { Designer, Launcher, PathImages, Puller, removeHookBundles } from '../launch/index.js';
+import { manualText } from '../manual/index.js';
 import { Modules } from '../modules/index.js';
 import { native } from '../native/index.js';
 import { version } from '../protocol/index.js';
 import { Handlers } from './handlers.js';
 import { ImportSessions } from './imports.js';
+import { daemonManual } from './manual.js';
 import { PullSessions } from './pulls.js';
 import { Reconciler } from './reconcile.js';
 import { serve } from './server.js';
 import { Tidier } from './tidy.js';
 import { RequestLog } from './report.js';
 import { Uses } from './uses.js';
-
-const HELP = `Usage: berthd [--config FILE]
-
-The daemon of Berth: builds the containers of this node's jobs. Started by systemd, as root.
-
-Options:
-  --config FILE   read this configuration instead of /etc/berth/berth.toml
-  --version       print the version
-  --help          print this help
-
-Signals:
-  SIGTERM, SIGINT   end; containers and the programs in them are not touched
-
-Exit status: 0 after SIGTERM or SIGINT; otherwise that of the error (docs/errors.md).
-`;
 
 function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean; version?: boolean } {
   try {
@@ -136,7 +123,7 @@ setFlagsFromString('--no-opt');
 async function main(): Promise<void> {
   const options = argumentsOf(process.argv.slice(2));
   if (options.help) {
-    process.stdout.write(HELP);
+    process.stdout.write(`${manualText(daemonManual, (title) => title)}\n`);
     return;
   }
   if (options.version) {
