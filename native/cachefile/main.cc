@@ -113,7 +113,7 @@ int make_file(int directory, Fd& file, Failure& failure) {
     if (fstat(kFormatted, &formatted) < 0) return failure.set("fstat", "the formatted file system");
     file = Fd(openat(directory, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
     // EISDIR: of a kernel that does not know the flag on this file system.
-    if (!file) return failure.set("O_TMPFILE", "the directory", errno == EISDIR ? EOPNOTSUPP : errno);
+    if (!file) return failure.set("open", "the directory", errno == EISDIR ? EOPNOTSUPP : errno);
     if (ftruncate(file.get(), formatted.st_size) < 0) return failure.set("ftruncate", "the cache's file");
     return copy_content(kFormatted, file.get(), formatted.st_size, failure);
 }
@@ -148,9 +148,10 @@ int make_for_user(std::string& answer, Fd& file, Failure& failure) {
         answer = text;
         return 0;
     }
-    if (make_file(directory.get(), file, failure) < 0) return -1;
     answer = "made";
-    return 0;
+    if (make_file(directory.get(), file, failure) == 0) return 0;
+    answer = "unnamed";
+    return failure.error == EOPNOTSUPP ? 0 : -1;
 }
 
 }  // namespace

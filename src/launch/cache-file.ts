@@ -126,6 +126,10 @@ async function makeFile(
   const [kind, number = ''] = answer.text.split(' ');
   const [file] = answer.descriptors;
   if (kind === 'made' && file !== undefined) return file;
+  if (kind === 'unnamed') {
+    const why = 'its file system makes no files without a name (O_TMPFILE), and one with a name is not safe to mount';
+    throw new OpenFault(why);
+  }
   if (kind !== 'filesystem') throw new OpenFault('the process that makes its file ended without an answer');
   const sites = policy.cacheFilesystems.join(', ') || 'none';
   throw new OpenFault(`it is on ${nameOf(number)}; the site allows it on: ${sites} ([volumes] cache_filesystems)`);
