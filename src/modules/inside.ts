@@ -7,6 +7,8 @@ export interface Inside {
   readonly files: Files;
   /** LD_LIBRARY_PATH as the image has it. */
   readonly searchPath: readonly string[];
+  /** The same for containers whose files are the same for good; undefined where they may change. */
+  readonly identity: string | undefined;
 }
 
 /** Looks whether a container is as a module needs it. */

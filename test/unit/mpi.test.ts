@@ -6,6 +6,7 @@ import { checkMpi } from '../../src/modules/mpi/check.js';
 import { NotLibrary, readLibrary, type Library } from '../../src/modules/mpi/elf.js';
 import { HostMpiFinder } from '../../src/modules/mpi/host.js';
 import { readLinkerCache } from '../../src/modules/mpi/linker-cache.js';
+import { Modules } from '../../src/modules/index.js';
 import { compareVersions, highest, isRuntime } from '../../src/modules/mpi/runtime.js';
 import { LibrarySearch } from '../../src/modules/mpi/search.js';
 import { LibraryRoot } from '../images/libraries.js';
@@ -275,6 +276,33 @@ describe('the check of an image', () => {
       code: 'BERTH_MPI_GLIBC',
       what: expect.stringContaining('the image has no libc.so.6') as string,
     });
+  });
+});
+
+describe('a container that fits', () => {
+  it('is looked into once, as long as neither it nor the host changes', async () => {
+    host.add('libmpi.so.12', { soname: 'libmpi.so.12' });
+    mkdirSync(join(host.path, 'modules.d'));
+    writeFileSync(join(host.path, 'modules.d/m.toml'), `[mpi]\nlibraries = ["${host.path}/libmpi.so.12"]\n`);
+    const modules = new Modules({ directory: join(host.path, 'modules.d'), default: ['m'], cdiDirectories: [] });
+    const request = { chosen: undefined, host: 'n1', pid: undefined, user: 'alice', uid: 1, home: '/', jobId: 1 };
+    const opened = async (identity: string | undefined): Promise<number> => {
+      let count = 0;
+      const open = (path: string): Promise<number | undefined> => {
+        count++;
+        return image.files.open(path);
+      };
+      const { checks } = await modules.contribute(request);
+      for (const { run } of checks) await run({ files: { open }, searchPath: [], identity });
+      return count;
+    };
+    expect(await opened('one')).toBeGreaterThan(0);
+    expect(await opened('one')).toBe(0);
+    expect(await opened('another')).toBeGreaterThan(0);
+    expect(await opened(undefined)).toBeGreaterThan(0);
+    expect(await opened(undefined)).toBeGreaterThan(0);
+    host.add('libmpi.so.12', { soname: 'libmpi.so.12', defines: ['MPI_1'] });
+    expect(await opened('one')).toBeGreaterThan(0);
   });
 });
 

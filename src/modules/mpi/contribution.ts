@@ -37,7 +37,14 @@ export async function mpiOf(use: ModuleUse, mpi: ModuleMpi, finder: HostMpiFinde
     files: [],
     environment: [{ origin: originOf(use), message: environment }],
     checks: [
-      { module, run: ({ files, searchPath }) => checkMpi({ module, host, check: mpi.check }, files, searchPath) },
+      {
+        module,
+        run: async ({ files, searchPath, identity }) => {
+          if (finder.hasPassed(host, identity)) return;
+          await checkMpi({ module, host, check: mpi.check }, files, searchPath);
+          finder.notePassed(host, identity);
+        },
+      },
     ],
   };
 }

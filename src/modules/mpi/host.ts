@@ -10,6 +10,9 @@ import { LibrarySearch, type Files, type FoundLibrary } from './search.js';
 
 const openFile = promisify(open);
 
+/** Containers that are remembered as fitting an MPI. */
+const MOST_PASSED = 1000;
+
 /** More libraries than this are not an MPI's. */
 const MOST_LIBRARIES = 256;
 
@@ -44,8 +47,9 @@ export const hostFiles: Files = {
   },
 };
 
-/** Finds out what a module's MPI consists of, once for as long as none of its files changes. */
+/** Finds out what a module's MPI consists of, and remembers which containers it fits, for as long as none of its files changes. */
 export class HostMpiFinder {
+  readonly #passed = new WeakMap<HostMpi, Set<string>>();
   readonly #known = new Map<
     string,
     { readonly state: string; readonly paths: readonly string[]; readonly found: HostMpi }
@@ -61,6 +65,16 @@ export class HostMpiFinder {
     const paths = ['/etc/ld.so.cache', ...mpi.libraries, ...mpi.components, ...walk.paths];
     this.#known.set(key, { state: stateOfAll(paths), paths, found });
     return found;
+  }
+
+  /** Has a container of this identity been found to fit? */
+  hasPassed(host: HostMpi, identity: string | undefined): boolean {
+    return identity !== undefined && this.#passed.get(host)?.has(identity) === true;
+  }
+
+  notePassed(host: HostMpi, identity: string | undefined): void {
+    const passed = this.#passed.get(host) ?? new Set();
+    if (identity !== undefined && passed.size < MOST_PASSED) this.#passed.set(host, passed.add(identity));
   }
 }
 
