@@ -23,6 +23,12 @@ export function closeNamespaces({ mount, user, others }: Namespaces): void {
   for (const fd of [...(user === undefined ? [] : [user]), mount, ...others]) native.close(fd);
 }
 
+/** What berthd does of its own while a container is built. */
+export interface WhileBuilding {
+  readonly meanwhile?: () => void;
+  readonly examine?: (process: BuilderProcess) => Promise<void>;
+}
+
 /** Has the FUSE mount of an image served by a process that gets a duplicate of the device, which stays the caller's. */
 export type Serve = (device: number) => Promise<void>;
 
@@ -72,6 +78,7 @@ export class ContainerBuilder {
    * @param descriptors detached mounts for the specification's mounts of that kind, in their order; they stay the
    *   caller's, and can be used once
    * @param timeout in milliseconds, from now
+   * @param meanwhile is called while the process does the last of its work
    * @param examine is called with the process when it is in the finished container, and waited for
    * @throws BerthError BERTH_BUILD_TIMEOUT, or what the builder's failing step stands for.
    */
@@ -81,7 +88,7 @@ export class ContainerBuilder {
     descriptors: readonly number[],
     timeout: number,
     keep: (namespaces: Namespaces) => void,
-    examine?: (process: BuilderProcess) => Promise<void>,
+    { meanwhile, examine }: WhileBuilding = {},
   ): Promise<void> {
     const state = { late: false };
     const timer = setTimeout(() => {
@@ -96,7 +103,7 @@ export class ContainerBuilder {
       await beginning;
       if (typeof image === 'number') {
         if (specification.mapsImage && this.#user !== undefined) native.idmapMount(image, this.#user);
-        await this.#attach(image);
+        await this.#attach(image, meanwhile);
       } else {
         await this.#serve(image, specification);
       }
@@ -149,8 +156,9 @@ export class ContainerBuilder {
     this.#answer.catch(() => undefined);
   }
 
-  async #attach(image: number): Promise<void> {
+  async #attach(image: number, meanwhile: () => void = () => undefined): Promise<void> {
     await this.#sendMounts([image]);
+    meanwhile();
     await this.#answer;
   }
 

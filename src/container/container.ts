@@ -75,16 +75,20 @@ function isServer(value: unknown): boolean {
   return Number.isInteger(pid) && Number(pid) > 1 && Number.isInteger(started);
 }
 
+/** A container that is being built. */
+export interface Reservation extends ContainerRecord {
+  /** Framed answers to launches, by what the programs want their own way. */
+  readonly replies: Map<string, Buffer>;
+}
+
 /** A container on this node: a pinned mount namespace, and what belongs to it in memory. */
-export interface Container extends ContainerRecord {
+export interface Container extends Reservation {
   /** The user namespace where there is one, the mount namespace, then others that the container has of its own. */
   readonly namespaces: readonly number[];
   /** What serves its image; undefined where the kernel does, or when it had ended before berthd started. */
   readonly imageServer: ImageServer | undefined;
   /** Inode of its mount namespace: whoever is inside has it in /proc/PID/ns/mnt. */
   readonly mntns: number;
-  /** Framed answers to launches, by what the programs want their own way. */
-  readonly replies: Map<string, Buffer>;
   /** The last launches into it, newest last. */
   readonly launches: v1.Launch.$Properties[];
 }

@@ -14,7 +14,7 @@ import {
   type Volume,
 } from '../options/index.js';
 import { v1 } from '../protocol/index.js';
-import type { Owner } from './specification.js';
+import type { Owner } from './owner.js';
 
 /** A volume that berthd has to mount before the builder can put it into its place. */
 export type PreparedVolume = SquashfsVolume | CacheVolume;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { native } from '../native/index.js';
 import type { Namespaces } from './builder.js';
 import { ImageServer } from './image-server.js';
-import { containerKey, isRecord, type Container, type ContainerRecord } from './container.js';
+import { containerKey, isRecord, type Container, type ContainerRecord, type Reservation } from './container.js';
 
 /** Launches remembered for each container. */
 const LAUNCHES_KEPT = 32;
@@ -39,7 +39,7 @@ export class Registry {
       const mount = native.openPin(this.#pinOf(id));
       if (record && mount !== undefined) {
         const user = record.userNamespace ? native.owningUserNamespace(mount) : undefined;
-        this.#keep(record, { mount, user, others: this.#openOthers(id) });
+        this.#keep({ ...record, replies: new Map() }, { mount, user, others: this.#openOthers(id) });
       } else {
         if (mount !== undefined) native.close(mount);
         this.#remove(id);
@@ -48,20 +48,35 @@ export class Registry {
     return this.#containers.size;
   }
 
-  /** Pins a container that has just been built and makes it known. Closes nothing: the descriptors are its own now. */
-  add(record: Omit<ContainerRecord, 'id'>, namespaces: Namespaces): Container {
+  /** Writes down a container that is being built: {@link pin} makes it one, or {@link discard} forgets it. */
+  reserve(record: Omit<ContainerRecord, 'id'>): Reservation {
     const id = randomBytes(6).toString('hex');
     const complete: ContainerRecord = { id, ...record };
     try {
       mkdirSync(join(this.directory, id), { mode: 0o700 });
       writeFileSync(this.#recordOf(id), JSON.stringify(complete), { mode: 0o600 });
+    } catch (error) {
+      this.#remove(id);
+      throw error;
+    }
+    return { ...complete, replies: new Map() };
+  }
+
+  /** Pins a container that has just been built and makes it known. Closes nothing: the descriptors are its own now. */
+  pin(reservation: Reservation, namespaces: Namespaces): Container {
+    const { id } = reservation;
+    try {
       namespaces.others.forEach((fd, i) => native.pin(fd, this.#otherOf(id, i)));
       native.pin(namespaces.mount, this.#pinOf(id));
     } catch (error) {
       this.#remove(id);
       throw error;
     }
-    return this.#keep(complete, namespaces);
+    return this.#keep(reservation, namespaces);
+  }
+
+  discard({ id }: Reservation): void {
+    this.#remove(id);
   }
 
   /** The container of that key, unless what serves its image has ended: that one is of no use, and let go of. */
@@ -86,14 +101,13 @@ export class Registry {
     void container.imageServer?.end();
   }
 
-  #keep(record: ContainerRecord, { mount, user, others }: Namespaces): Container {
+  #keep(record: Reservation, { mount, user, others }: Namespaces): Container {
     const { id } = record;
     const container: Container = {
       ...record,
       imageServer: record.server && ImageServer.adopt(record.server),
       namespaces: [...(user === undefined ? [] : [user]), mount, ...others],
       mntns: native.namespaceId(mount),
-      replies: new Map(),
       launches: [],
     };
     this.#containers.set(id, container);

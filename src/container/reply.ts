@@ -1,6 +1,6 @@
 import type { AskedFor } from '../options/index.js';
 import { encodeReply, frame } from '../protocol/index.js';
-import type { Container } from './container.js';
+import type { Reservation } from './container.js';
 import { interiorMessage, PLAIN_INTERIOR } from './interior.js';
 
 /** Answers kept for each container: steps that differ in where they start, or in what they set. */
@@ -11,7 +11,7 @@ const MOST_KEPT = 16;
  *
  * @param entrypoint are programs started by the image's entrypoint where the options do not say?
  */
-export function launchReply(container: Container, { options, programsKey }: AskedFor, entrypoint: boolean): Buffer {
+export function launchReply(container: Reservation, { options, programsKey }: AskedFor, entrypoint: boolean): Buffer {
   const made = container.replies.get(programsKey);
   if (made) return made;
   const { id, userNamespace, originMntns, image, digest, interior = PLAIN_INTERIOR, replies } = container;

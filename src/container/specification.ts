@@ -2,24 +2,12 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import type { Afterwards } from '../modules/index.js';
-import { native, type Account } from '../native/index.js';
 import { checkSize, type ContainerOptions, type Contribution, type PlannedFile } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 import { groupLines, passwdLine } from './accounts.js';
 import { identityMap, rootMap, subordinateRange } from './idmap.js';
+import type { Owner } from './owner.js';
 import { planContainer, type Plan } from './plan.js';
-
-/** Whose container, with the groups that Slurm gives the ranks. */
-export interface Identity {
-  readonly uid: number;
-  readonly gid: number;
-  readonly gids: readonly number[];
-}
-
-/** Whose container, with what the name service knows of them. */
-export interface Owner extends Identity {
-  readonly account: Account;
-}
 
 /** Everything the builder needs to know, and what root has to do for it. */
 export interface Specification extends Afterwards {
@@ -178,26 +166,6 @@ function hostFiles(): v1.BuildFile.$Properties[] {
     ...copyOf('/etc/localtime', { replace: true }),
     { path: '/etc/nsswitch.conf', content: Buffer.from(NSSWITCH) },
   ];
-}
-
-/**
- * Asks the name service who this is.
- *
- * @throws BerthError BERTH_IDENTITY when it does not know the user.
- */
-export async function ownerOf({ uid, gid, gids }: Identity): Promise<Owner> {
-  return { uid, gid, gids, account: await accountOf(uid, [...new Set([gid, ...gids])]) };
-}
-
-/**
- * The user's account, with the names of `gids`.
- *
- * @throws BerthError BERTH_IDENTITY when the name service does not know the user.
- */
-export async function accountOf(uid: number, gids: readonly number[]): Promise<Account> {
-  const account = await native.account(uid, gids);
-  if (account) return account;
-  throw new BerthError('BERTH_IDENTITY', { uid, why: `the name service of this node knows no user with uid ${uid}` });
 }
 
 function copyOf(path: string, more: v1.BuildFile.$Properties = {}): v1.BuildFile.$Properties[] {

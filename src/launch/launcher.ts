@@ -1,31 +1,16 @@
-import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
-import {
-  Builders,
-  closeNamespaces,
-  ContainerBuilder,
-  containerKey,
-  imageWords,
-  type Registry,
-  remember,
-  type Container,
-  type Namespaces,
-  type Specification,
-} from '../container/index.js';
+import { containerKey, remember, type Builders, type Container, type Registry } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
-import type { ImageRecord, ImageStore } from '../image/index.js';
+import type { ImageStore } from '../image/index.js';
 import { AskedTooEarly } from '../modules/index.js';
 import { isNativeError, native } from '../native/index.js';
 import type { v1 } from '../protocol/index.js';
+import { Construction, type LaunchUnderWay } from './construction.js';
 import type { Designer } from './designer.js';
-import type { ProcessInside } from './hooks.js';
-import { ImageMounts, letGo } from './image-mounts.js';
 import { checkNameOf, checkNewName } from './named.js';
 import type { Caller, LaunchOrder } from './order.js';
-import { makeReady } from './readiness.js';
-import { ServedFile } from './served-file.js';
 import { Timeline } from './timeline.js';
-import { cacheSizeOf, checkCacheSize, closeVolumes, preparesVolumes, Volumes, type MountedVolumes } from './volumes.js';
+import { cacheSizeOf, checkCacheSize, preparesVolumes } from './volumes.js';
 
 /** Containers that one job may have on a node: pins take kernel memory that all users share. */
 const MOST_PER_JOB = 64;
@@ -36,26 +21,6 @@ export interface Launched {
   readonly launch: v1.Launch.$Properties & { ranks: v1.RankJoined.$Properties[] };
   readonly timeline: Timeline;
   readonly cold: boolean;
-}
-
-/** A launch under way. */
-interface LaunchUnderWay {
-  readonly order: LaunchOrder;
-  readonly caller: Caller;
-  readonly timeline: Timeline;
-  /** Inode of the caller's mount namespace. */
-  readonly originMntns: number;
-  /** Does the caller ask before Slurm has put a process into the job's cgroups? */
-  readonly isEarly: boolean;
-}
-
-/** What the builder needs to finish. */
-interface Prepared {
-  readonly record: ImageRecord;
-  readonly specification: Specification;
-  /** The detached mount, or what has one served; whoever has this lets go of it. */
-  readonly image: number | ServedFile;
-  readonly volumes: MountedVolumes;
 }
 
 /** A build under way. Ending its job has it thrown away when it is ready. */
@@ -72,8 +37,7 @@ interface Build {
 /** Gives each launch its container: one that is there, one that is being built, or a new one. */
 export class Launcher {
   readonly #builds = new Map<string, Build>();
-  readonly #images: ImageMounts;
-  readonly #volumes: Volumes;
+  readonly #construction: Construction;
   /** The mount namespace of slurmstepd on this node, and whether ranks turned out to have others. */
   #stepMntns: number | undefined;
   #ranksElsewhere = false;
@@ -82,11 +46,10 @@ export class Launcher {
     private readonly config: Config,
     store: ImageStore,
     private readonly registry: Registry,
-    private readonly designer: Designer,
-    private readonly builders = new Builders(),
+    designer: Designer,
+    builders?: Builders,
   ) {
-    this.#images = new ImageMounts(config, store);
-    this.#volumes = new Volumes(config, store);
+    this.#construction = new Construction(config, store, registry, designer, builders);
   }
 
   /**
@@ -202,14 +165,14 @@ export class Launcher {
   async #checkAccess({ restricted, requestedImage }: Container, { order, timeline }: LaunchUnderWay): Promise<void> {
     // A step that names the container need not say of which image it is.
     const image = order.image || requestedImage;
-    if (restricted) await this.#images.find({ ...order, image }, timeline);
+    if (restricted) await this.#construction.checkAccess({ ...order, image }, timeline);
   }
 
   /** Builds, and has everybody who asks for the same meanwhile wait for it. */
   async #start(key: string, request: LaunchUnderWay): Promise<Container> {
     const { order, caller } = request;
     const work = async (): Promise<Container> => {
-      const container = await this.#build(request);
+      const container = await this.#construction.construct(request);
       if (!started.ended) return container;
       this.registry.end(container);
       throw jobEnded(order);
@@ -278,158 +241,6 @@ export class Launcher {
       throw error;
     }
   }
-
-  async #build(request: LaunchUnderWay): Promise<Container> {
-    const timeout = this.config.container.buildTimeout * 1000;
-    const builder = new ContainerBuilder(request.caller.pidfd, this.builders);
-    try {
-      const prepared = await inTime(this.#prepare(request, builder), timeout, release);
-      try {
-        return await request.timeline.measure('build', () => this.#finish(request, prepared, builder));
-      } finally {
-        release(prepared);
-      }
-    } finally {
-      // Whoever waits for the container has its answer first.
-      setImmediate(() => builder.end());
-    }
-  }
-
-  /** What has to wait for file systems and the name service; the builder does what it can meanwhile. */
-  async #prepare(request: LaunchUnderWay, builder: ContainerBuilder): Promise<Prepared> {
-    const { order, caller, timeline } = request;
-    const finding = this.#images.find(order, timeline);
-    const opening = finding.then((record) => this.#images.open(record, order, timeline));
-    const beginning = this.#begin(request, finding, builder);
-    // Reported below, once it is known whether the image can be had at all.
-    beginning.catch(() => undefined);
-    const mounting = beginning.then(({ plan }) => this.#volumes.mount(order, caller, plan.prepared, timeline));
-    const [image, volumes] = await Promise.allSettled([opening, mounting]);
-    if (image.status === 'fulfilled' && volumes.status === 'fulfilled') {
-      return { record: await finding, image: image.value, volumes: volumes.value, specification: await beginning };
-    }
-    if (image.status === 'fulfilled') letGo(image.value);
-    if (volumes.status === 'fulfilled') closeVolumes(volumes.value);
-    throw image.status === 'rejected' ? image.reason : volumes.status === 'rejected' ? volumes.reason : undefined;
-  }
-
-  /** Starts the builder while threads ask the name service, and lets it go as far as it can without the image. */
-  async #begin(
-    { order, caller, timeline, isEarly }: LaunchUnderWay,
-    finding: Promise<ImageRecord>,
-    builder: ContainerBuilder,
-  ): Promise<Specification> {
-    const pid = isEarly ? undefined : caller.pid;
-    const specifying = timeline.measure('identity', () => this.designer.design(order, pid, finding));
-    timeline.measure('spawn', () => builder.start()).catch(() => undefined);
-    const specification = await specifying;
-    specification.message.fuse = this.#images.isServed(order);
-    // Its failure is told when the builder is to finish.
-    timeline.measure('namespaces', () => builder.begin(specification)).catch(() => undefined);
-    return specification;
-  }
-
-  async #finish(
-    { order, originMntns, timeline }: LaunchUnderWay,
-    prepared: Prepared,
-    builder: ContainerBuilder,
-  ): Promise<Container> {
-    const { record, specification, image, volumes } = prepared;
-    const timeout = this.config.container.buildTimeout * 1000;
-    const served = image instanceof ServedFile ? image : undefined;
-    const source = image instanceof ServedFile ? image.serve : image;
-    let container: Container | undefined;
-    const keep = (namespaces: Namespaces): void => {
-      const start = timeline.now();
-      try {
-        container = this.registry.add(
-          {
-            jobId: order.jobId,
-            uid: order.uid,
-            gid: order.gid,
-            gids: order.gids,
-            user: specification.account.name,
-            home: specification.account.home,
-            requestedImage: order.image,
-            image: order.file?.path ?? record.name,
-            digest: record.digest,
-            created: Math.floor(Date.now() / 1000),
-            userNamespace: namespaces.user !== undefined,
-            originMntns,
-            nodeName: order.nodeName,
-            ...(isRestricted(record, order.uid) ? { restricted: true } : {}),
-            stepId: order.stepId,
-            optionsKey: order.optionsKey,
-            interior: {
-              image: imageWords(record.config),
-              environment: specification.plan.environment,
-              unshared: order.options.unshare.length,
-              root: specification.root,
-              pretend: specification.pretend,
-            },
-            ...(served ? { server: served.keep() } : {}),
-            ...(volumes.digests.length > 0 ? { volumes: volumes.digests } : {}),
-            cacheSize: cacheSizeOf(order.options),
-          },
-          namespaces,
-        );
-      } catch (error) {
-        closeNamespaces(namespaces);
-        throw error;
-      }
-      timeline.record('pin', start);
-    };
-    const { fuse } = specification.message;
-    const after = { ...specification, isServed: fuse ?? false, image: imageWords(record.config) };
-    const examine = (process: ProcessInside): Promise<void> =>
-      timeline.measure('modules', () => makeReady(after, order, process, this.config));
-    const isWaitedFor = specification.checks.length + specification.hooks.length > 0;
-    try {
-      await builder.finish(
-        specification,
-        source,
-        volumes.descriptors,
-        timeout,
-        keep,
-        isWaitedFor ? examine : undefined,
-      );
-    } catch (error) {
-      throw (await served?.explain(error)) ?? error;
-    }
-    if (!container) throw new Error('the build ended without a container');
-    return container;
-  }
-}
-
-function release({ image, volumes }: Prepared): void {
-  letGo(image);
-  closeVolumes(volumes);
-}
-
-/**
- * The result of work that the kernel may hold up for ever. `release` gets what comes too late.
- *
- * @throws BerthError BERTH_BUILD_TIMEOUT after `timeout` milliseconds.
- */
-async function inTime<T>(work: Promise<T>, timeout: number, release: (late: T) => void): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      work.then(release, () => undefined);
-      const why = 'the image store, or the name service of the node, did not answer';
-      reject(new BerthError('BERTH_BUILD_TIMEOUT', { host: hostname(), seconds: timeout / 1000, why }));
-    }, timeout);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Could somebody take the right to this image away from this user? Not from its owner, nor where it is everyone's. */
-function isRestricted({ owner, access }: ImageRecord, uid: number): boolean {
-  return owner !== uid && (owner !== 'site' || access !== undefined);
 }
 
 function keyOf(order: LaunchOrder, originMntns: number): string {

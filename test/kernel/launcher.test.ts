@@ -218,10 +218,10 @@ describe('the end of a job', () => {
 
   it('between the pinning of the container and the answer closes nothing twice', async () => {
     const launcher = makeLauncher();
-    const add = registry.add.bind(registry);
+    const pin = registry.pin.bind(registry);
     let ended = 0;
-    registry.add = (record, namespaces) => {
-      const container = add(record, namespaces);
+    registry.pin = (record, namespaces) => {
+      const container = pin(record, namespaces);
       queueMicrotask(() => {
         ended = launcher.endJob(7);
       });
@@ -231,7 +231,7 @@ describe('the end of a job', () => {
       await expect(launcher.launch(order(), caller)).rejects.toMatchObject({ code: 'BERTH_JOB_ENDED' });
       expect(ended).toBe(1);
     } finally {
-      registry.add = add;
+      registry.pin = pin;
     }
   });
 });

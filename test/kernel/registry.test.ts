@@ -82,7 +82,7 @@ const record: Omit<ContainerRecord, 'id'> = {
 
 async function add(registry: Registry, changes: Partial<ContainerRecord> = {}): Promise<Container> {
   const complete = { ...record, ...changes };
-  return registry.add(complete, await namespaces(complete.userNamespace));
+  return registry.pin(registry.reserve(complete), await namespaces(complete.userNamespace));
 }
 
 describe('a container', () => {
@@ -150,7 +150,9 @@ describe('a container', () => {
 
   it('that cannot be pinned leaves no directory', () => {
     const registry = openRegistry();
-    expect(() => registry.add(record, { mount: 99_999, user: undefined, others: [] })).toThrow(/mount/);
+    expect(() => registry.pin(registry.reserve(record), { mount: 99_999, user: undefined, others: [] })).toThrow(
+      /mount/,
+    );
     expect(readdirSync(directory)).toEqual([]);
     expect(registry.all()).toEqual([]);
   });
@@ -175,7 +177,7 @@ describe('a berthd that starts again', () => {
     const first = openRegistry();
     for (const userNamespace of [true, false]) {
       const opened = await namespaces(userNamespace, ['net', 'ipc', 'uts']);
-      const container = first.add({ ...record, jobId: userNamespace ? 7 : 8, userNamespace }, opened);
+      const container = first.pin(first.reserve({ ...record, jobId: userNamespace ? 7 : 8, userNamespace }), opened);
       expect(container.namespaces.slice(userNamespace ? 1 : 0)).toEqual([opened.mount, ...opened.others]);
     }
     const ids = first.all().map(({ namespaces: fds }) => fds.map((fd) => native.namespaceId(fd)));
@@ -189,7 +191,7 @@ describe('a berthd that starts again', () => {
   it('removes what an earlier one had pinned of a container before it was killed', async () => {
     const first = openRegistry();
     const opened = await namespaces(true, ['net', 'uts']);
-    const { id } = first.add(record, opened);
+    const { id } = first.pin(first.reserve(record), opened);
     forget(first);
     native.unpin(join(directory, id, 'mnt'));
     expect(openRegistry().adopt()).toBe(0);
