@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import type { Afterwards } from '../modules/index.js';
+import type { Account } from '../native/index.js';
 import { checkSize, type ContainerOptions, type Contribution, type PlannedFile } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 import { groupLines, passwdLine } from './accounts.js';
