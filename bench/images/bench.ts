@@ -6,7 +6,7 @@ import { describeMachine, type Machine } from '../machine.js';
 import { readArguments, usage, type Options } from './arguments.js';
 import { measureMaking } from './making/bench.js';
 import { makingTargets } from './making/summary.js';
-import { run as runProgram } from './program.js';
+import { run as runProgram } from '../program.js';
 import { measureReading } from './reading/bench.js';
 import { report, type Results } from './report.js';
 

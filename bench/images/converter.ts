@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { repository } from '../../test/cluster/layout.js';
-import { run, type ProgramOptions } from './program.js';
+import { run, type ProgramOptions } from '../program.js';
 
 const program = join(repository, 'build', 'bin', 'berth-converter');
 

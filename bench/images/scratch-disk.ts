@@ -1,8 +1,8 @@
 /** A file system of its own, on a loop device: what is read and written there is counted, and nobody else does so. */
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Disk } from './disk.js';
-import { run } from './program.js';
+import { Disk } from '../disk.js';
+import { run } from '../program.js';
 
 export type FileSystem = 'ext4' | 'xfs';
 

@@ -2,15 +2,16 @@
 import { writeFile } from 'node:fs/promises';
 import { requireCommand } from '../../test/cluster/command.js';
 import type { Bench, Progress } from '../bench.js';
+import { BuildLog } from '../berthd.js';
+import { mustExec } from '../execute.js';
 import { describeMachine, type Machine } from '../machine.js';
 import { installPeers, peers } from '../packages.js';
+import { user } from '../submit-shell.js';
 import { readArguments, usage, type Options } from './arguments.js';
-import { BuildLog, idleCost, joins, startTimes } from './daemon-cost.js';
-import { mustExec } from './execute.js';
+import { idleCost, joins, startTimes } from './daemon-cost.js';
 import { report, type Results } from './report.js';
 import { takeSamples } from './rounds.js';
 import { Stage } from './stage.js';
-import { user } from './submit-shell.js';
 import { summarize } from './summary.js';
 import { checkTargets } from './targets.js';
 

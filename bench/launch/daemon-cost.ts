@@ -1,24 +1,17 @@
-/** What berthd itself costs: building containers, being idle, memory, and starting. */
+/** What berthd itself costs: ranks that join, being idle, memory, and starting. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../../test/cluster/cluster.js';
 import { artifacts } from '../../test/cluster/layout.js';
-import { mustExec } from './execute.js';
+import { daemonOf, isObject, NODE } from '../berthd.js';
+import { mustExec } from '../execute.js';
 
-const NODE = 'n1';
 const STARTS = 5;
 /** Milliseconds in which berthd has to start. */
 const START_LIMIT = 20_000;
-
-/** One container built, in milliseconds from the request's arrival to the reply. */
-export interface Build {
-  readonly total: number;
-  /** The parts by name, as berthd logs them. */
-  readonly phases: Readonly<Record<string, number>>;
-}
 
 /** What joining a container that is ready took one rank, in milliseconds. */
 export interface Join {
@@ -38,38 +31,6 @@ export interface Idle {
   readonly privateMemory: number;
   /** MiB resident, shared pages included. */
   readonly residentMemory: number;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
-}
-
-/** berthd's log on the node, of which only what is written after this call is read. */
-export class BuildLog {
-  private constructor(
-    private readonly file: string,
-    private readonly offset: number,
-  ) {}
-
-  static async from(cluster: Cluster): Promise<BuildLog> {
-    const file = cluster.layout.logFile(NODE, 'berthd');
-    return new BuildLog(file, (await stat(file)).size);
-  }
-
-  async builds(): Promise<readonly Build[]> {
-    const text = (await readFile(this.file)).subarray(this.offset).toString('utf8');
-    return text
-      .trimEnd()
-      .split('\n')
-      .flatMap((line) => {
-        const entry: unknown = line === '' ? undefined : JSON.parse(line);
-        if (!isObject(entry) || entry['msg'] !== 'container built') return [];
-        const { us, totalUs } = entry;
-        if (!isObject(us) || typeof totalUs !== 'number') return [];
-        const phases = Object.entries(us).map(([name, duration]) => [name, Number(duration) / 1000] as const);
-        return [{ total: totalUs / 1000, phases: Object.fromEntries(phases) }];
-      });
-  }
 }
 
 /** How long the ranks of warm launches waited and joined, as far as berthd remembers them. */
@@ -106,13 +67,6 @@ export async function processorTime(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);
   const times = await Promise.all(threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')));
   return times.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e6;
-}
-
-/** The process id of the compute node's berthd. */
-export async function daemonOf(cluster: Cluster): Promise<number> {
-  const pid = await cluster.daemonStatus(NODE);
-  if (pid === undefined) throw new Error(`berthd on ${NODE} has ended. Its log says why.`);
-  return pid;
 }
 
 /** Watches berthd do nothing for some seconds, which begin `settling` seconds from now. */

@@ -3,8 +3,8 @@ import { mkdir, chown } from 'node:fs/promises';
 import { join } from 'node:path';
 import { account } from '../../test/cluster/accounts.js';
 import type { Cluster } from '../../test/cluster/cluster.js';
-import { mustExec } from './execute.js';
-import { user } from './submit-shell.js';
+import { mustExec } from '../execute.js';
+import { user } from '../submit-shell.js';
 
 const NODE = 'n1';
 const NAME = 'bench';

@@ -3,7 +3,8 @@ import { machineLines, type Machine } from '../machine.js';
 import { inWords, spread } from '../spread.js';
 import { asReport, type Table } from '../table.js';
 import { targetTable, type Target } from '../target.js';
-import type { Build, Idle, Join } from './daemon-cost.js';
+import type { Build } from '../berthd.js';
+import type { Idle, Join } from './daemon-cost.js';
 import type { Failure, Plan, Sample } from './rounds.js';
 import type { Row } from './summary.js';
 

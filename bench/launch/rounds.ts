@@ -1,12 +1,12 @@
 /** Taking the samples: every case once in each round, so that whatever slows the machine down slows all of them. */
-import { readdir } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Progress } from '../bench.js';
+import { daemonOf, untilContainers } from '../berthd.js';
+import { inTurn } from '../in-turn.js';
 import { settle } from '../quiet.js';
 import type { Case } from './cases.js';
-import { daemonOf, processorTime } from './daemon-cost.js';
+import { processorTime } from './daemon-cost.js';
 import type { Stage } from './stage.js';
-import { LaunchFailure, type Timing } from './submit-shell.js';
+import { LaunchFailure, type Timing } from '../submit-shell.js';
 
 export interface Plan {
   /** The first of them, which warms caches up, is not counted. */
@@ -44,16 +44,10 @@ interface Launch {
   readonly ranks: number;
 }
 
-/**
- * The launches of a round. Each round begins at another one, and every second round goes backwards: no case always runs
- * in the wake of the same other.
- */
+/** The launches of a round, in turn. */
 export function launchesOf(round: number, cases: readonly Case[], plan: Plan): readonly Launch[] {
   const all = plan.ranks.flatMap((ranks) => cases.map((of) => ({ of, ranks })));
-  const begin = (round * 5) % all.length;
-  const rotated = [...all.slice(begin), ...all.slice(0, begin)];
-  if (round % 2 === 1) rotated.reverse();
-  return rotated.filter(({ of }) => !of.slow || round <= plan.slowRounds);
+  return inTurn(all, round).filter(({ of }) => !of.slow || round <= plan.slowRounds);
 }
 
 /**
@@ -75,7 +69,8 @@ export async function takeSamples(
     if (round === 1) await beforeCounting();
     for (const { of, ranks } of launchesOf(round, stage.cases, plan)) {
       signal.throwIfAborted();
-      if (of.builds) await untilOthersGone(berthd);
+      // A container of the same image would lend its loop device: only the warm one may be there.
+      if (of.builds) await untilContainers(berthd, 1);
       const quiet = await settle();
       try {
         const before = await processorTime(berthd);
@@ -90,16 +85,4 @@ export async function takeSamples(
     }
   }
   return { taken, failures };
-}
-
-/** Milliseconds the containers of ended jobs may stay. */
-const LONGEST_END = 5_000;
-
-/** Waits until the warm container is the only one: a container of the same image would lend its loop device. */
-async function untilOthersGone(berthd: number): Promise<void> {
-  const deadline = Date.now() + LONGEST_END;
-  while ((await readdir(`/proc/${berthd}/root/run/berth/containers`)).length > 1) {
-    if (Date.now() > deadline) throw new Error(`The container of an ended job is still there after ${LONGEST_END} ms.`);
-    await sleep(10);
-  }
 }

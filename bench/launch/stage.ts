@@ -9,9 +9,9 @@ import { errorMessage } from '../../test/cluster/errors.js';
 import type { Progress } from '../bench.js';
 import { allCases, images, type Case, type Place } from './cases.js';
 import { unpackForCharliecloud } from './charliecloud.js';
-import { mustExec } from './execute.js';
+import { mustExec } from '../execute.js';
 import { startPodman } from './podman.js';
-import { SubmitShell } from './submit-shell.js';
+import { SubmitShell } from '../submit-shell.js';
 
 export class Stage {
   private constructor(

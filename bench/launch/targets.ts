@@ -1,7 +1,8 @@
 /** What Berth promises of launches. */
 import { spread } from '../spread.js';
 import { atMost, type Target } from '../target.js';
-import type { Build, Idle } from './daemon-cost.js';
+import type { Build } from '../berthd.js';
+import type { Idle } from './daemon-cost.js';
 import type { Row } from './summary.js';
 
 export function checkTargets(

@@ -4,7 +4,7 @@ import { Registry } from '../../../test/registry/registry.js';
 import type { Progress } from '../../bench.js';
 import { installPeers, peers } from '../../packages.js';
 import type { Compression } from '../converter.js';
-import { run } from '../program.js';
+import { run } from '../../program.js';
 import { berthWay } from './berth.js';
 import { converterWay } from './converter-alone.js';
 import { layersOf } from './layout.js';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { artifacts, repository } from '../../../test/cluster/layout.js';
-import { run, timed } from '../program.js';
+import { run, timed } from '../../program.js';
 import type { Place, Session, Way } from './ways.js';
 
 export const berthWay: Way = { id: 'berth', title: 'berth pull', begin };

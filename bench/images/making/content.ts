@@ -1,7 +1,7 @@
 /** An application's files, made up: always the same, and about as compressible as real ones. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { run } from '../program.js';
+import { run } from '../../program.js';
 import { generator } from '../random.js';
 
 const WORDS =

@@ -2,7 +2,7 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assemble, convert } from '../converter.js';
-import { timed } from '../program.js';
+import { timed } from '../../program.js';
 import { layersOf } from './layout.js';
 import { copyFromRegistry } from './peers.js';
 import type { Place, Session, Way } from './ways.js';

@@ -1,7 +1,7 @@
 /** skopeo copy, umoci unpack, mksquashfs: the same result by the tools that are there already. */
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run, timed } from '../program.js';
+import { run, timed } from '../../program.js';
 import type { Place, Session, Way } from './ways.js';
 
 export const peersWay: Way = { id: 'peers', title: 'skopeo, umoci, mksquashfs', begin };

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Progress } from '../../bench.js';
 import { settle } from '../../quiet.js';
-import { timed } from '../program.js';
+import { timed } from '../../program.js';
 import { MemoryWatch, processorTime } from './process-tree.js';
 import { withScratchDisk, type FileSystem, type ScratchDisk } from '../scratch-disk.js';
 import { tags, type Tag } from './source-image.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { debianRootfs } from '../../../scripts/library/rootfs.js';
 import { repository } from '../../../test/cluster/layout.js';
 import type { Progress } from '../../bench.js';
-import { run } from '../program.js';
+import { run } from '../../program.js';
 import { writeApplication } from './content.js';
 
 /** Tags of the image: one to pull first, and two that differ from it in the last layer only. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { debianRootfs } from '../../../scripts/library/rootfs.js';
 import type { Progress } from '../../bench.js';
 import { installPeers, peers } from '../../packages.js';
-import { run } from '../program.js';
+import { run } from '../../program.js';
 import { withScratchDisk } from '../scratch-disk.js';
 import { allForms, makeForm, type MadeForm, type Source } from './forms.js';
 import { makeLevels, type Level } from './levels.js';

@@ -2,7 +2,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { convert, type Compression } from '../converter.js';
-import { run, timed } from '../program.js';
+import { run, timed } from '../../program.js';
 
 /** Bytes. What squashfs has always used, and what most tools still do (mksquashfs(1)). */
 export const USUAL_BLOCK = 128 * 1024;

@@ -3,7 +3,7 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Progress } from '../../bench.js';
 import { convert } from '../converter.js';
-import { timed } from '../program.js';
+import { timed } from '../../program.js';
 import { USUAL_BLOCK } from './forms.js';
 
 export interface Level {

@@ -1,8 +1,9 @@
 /** Taking the samples: in each round every form, so that whatever slows the machine down slows all of them. */
 import type { Progress } from '../../bench.js';
+import { Disk, dropCaches } from '../../disk.js';
+import { inTurn } from '../../in-turn.js';
 import { settle } from '../../quiet.js';
-import { Disk, dropCaches } from '../disk.js';
-import { timed } from '../program.js';
+import { timed } from '../../program.js';
 import { withMount, type MadeForm } from './forms.js';
 import type { Workload } from './workloads.js';
 
@@ -57,11 +58,4 @@ async function coldAndWarm(
   const diskRead = (await bytes()) - before;
   const warm = await timed(() => workload.run(root, signal));
   return { cold, warm, diskRead, quiet };
-}
-
-/** Each round begins with another form, and every second goes backwards: none always runs in the wake of the same. */
-function inTurn<T>(items: readonly T[], round: number): readonly T[] {
-  const begin = (round * 3) % items.length;
-  const turned = [...items.slice(begin), ...items.slice(0, begin)];
-  return round % 2 === 1 ? turned.reverse() : turned;
 }

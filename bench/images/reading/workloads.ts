@@ -2,7 +2,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { run } from '../program.js';
+import { run } from '../../program.js';
 import { generator } from '../random.js';
 
 export interface Workload {

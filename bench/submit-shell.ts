@@ -5,12 +5,21 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Cluster } from '../../test/cluster/cluster.js';
+import type { Cluster } from '../test/cluster/cluster.js';
 
 const script = join(dirname(fileURLToPath(import.meta.url)), 'submit-shell.sh');
 
 /** The user all launches are made by: an ordinary one, with subordinate ids. */
 export const user = 'alice';
+
+/** A command that has succeeded. */
+export interface Run {
+  /** Microseconds since the epoch. */
+  readonly begin: number;
+  readonly end: number;
+  /** Of all ranks, on stdout. */
+  readonly output: string;
+}
 
 /** What a launch took. All in milliseconds since its srun was started. */
 export interface Timing {
@@ -68,25 +77,35 @@ export class SubmitShell {
   }
 
   /**
-   * Runs a launch whose ranks each print their start as nanoseconds since the epoch, and nothing else.
-   * @throws LaunchFailure when it fails or not all ranks answer
+   * Runs a command that has to succeed.
+   * @throws LaunchFailure with what it wrote when it fails
    */
-  async time(command: readonly string[], ranks: number): Promise<Timing> {
+  async run(command: readonly string[]): Promise<Run> {
     if (command.some((word) => word === '' || /[\t\n]/.test(word))) {
       throw new Error(`the shell cannot read ${JSON.stringify(command)}`);
     }
     this.child.stdin?.write(`${command.join('\t')}\n`);
     const [begin = '', end = '', status = ''] = (await this.#answer()).split(' ');
-    const starts = (await readFile(`${this.output}.out`, 'utf8')).trim().split('\n');
-    if (status !== '0' || starts.length !== ranks || !starts.every((start) => /^\d{19}$/.test(start))) {
-      const errors = (await readFile(`${this.output}.err`, 'utf8')).trim();
-      throw new LaunchFailure(
-        `${command.join(' ')}\nended with status ${status}, ${starts.length} lines for ${ranks} ranks\n${errors}`,
-      );
+    const output = await readFile(`${this.output}.out`, 'utf8');
+    if (status !== '0') {
+      const errors = await readFile(`${this.output}.err`, 'utf8');
+      throw new LaunchFailure(`${command.join(' ')}\nended with status ${status}:\n${(output + errors).trim()}`);
     }
-    const beginUs = microseconds(begin);
-    const lastUs = Math.max(...starts.map((start) => Number(BigInt(start) / 1000n)));
-    return { wall: (microseconds(end) - beginUs) / 1000, lastStart: (lastUs - beginUs) / 1000 };
+    return { begin: microseconds(begin), end: microseconds(end), output };
+  }
+
+  /**
+   * Runs a launch whose ranks each print their start as nanoseconds since the epoch, and nothing else.
+   * @throws LaunchFailure when it fails or not all ranks answer
+   */
+  async time(command: readonly string[], ranks: number): Promise<Timing> {
+    const { begin, end, output } = await this.run(command);
+    const starts = output.trim().split('\n');
+    if (starts.length !== ranks || !starts.every((start) => /^\d{19}$/.test(start))) {
+      throw new LaunchFailure(`${command.join(' ')}\nhas ${ranks} ranks, which have written:\n${output}`);
+    }
+    const last = Math.max(...starts.map((start) => Number(BigInt(start) / 1000n)));
+    return { wall: (end - begin) / 1000, lastStart: (last - begin) / 1000 };
   }
 
   /** Ends the shell, and with it its allocation. */

@@ -1,4 +1,4 @@
-import type { CaptureOptions, Cluster } from '../../test/cluster/cluster.js';
+import type { CaptureOptions, Cluster } from '../test/cluster/cluster.js';
 
 /**
  * Runs a command in a host of a cluster that has to succeed, and gives its stdout.
