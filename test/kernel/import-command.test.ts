@@ -157,7 +157,7 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
     const { status, stdout, stderr } = await berth(['import', 'img', source()]);
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
     expect(stderr).toContain(`berth: BERTH_IMPORT_SOURCE: `);
-    expect(stderr).toContain(`berth:   why: ${why}\n`);
+    expect(stderr).toContain(`berth:   why: ${why}`);
     expect(await nothingStored()).toBe(true);
   });
 

@@ -102,7 +102,7 @@ describe('berth import reads', () => {
 function expectRefusal({ status, stdout, stderr }: Result, why: string): void {
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
   expect(stderr).toContain('BERTH_IMPORT_SOURCE');
-  expect(stderr).toContain(`why: ${why}\n`);
+  expect(stderr).toContain(`why: ${why}`);
 }
 
 describe('berth import refuses', () => {
