@@ -6,5 +6,6 @@ export { checkConfig, ConfigError, DEFAULT_CONFIG_PATH, loadConfig } from './loa
 export { allKeys, camelCase, type Config, type Key } from './keys.js';
 export { parseMount, showMount, Unfit, type Mount } from './kinds.js';
 export { parseConfig, type Origin, type Origins, type Parsed } from './parse.js';
+export { defaultConfiguration } from './default-file.js';
 export { configurationPage } from './document.js';
 export { nearest } from './suggest.js';

@@ -35,7 +35,7 @@ export const daemonManual: ManualPage = {
         { term: '0', text: 'After SIGTERM or SIGINT.' },
         { term: '2', text: 'The configuration cannot be read, or is wrong.' },
         { term: '5', text: 'Another berthd has the runtime directory.' },
-        { term: '', text: 'Any other is that of the error which it names (docs/errors.md).' },
+        'Any other is that of the error which it names (docs/errors.md).',
       ],
       beside: 4,
     },

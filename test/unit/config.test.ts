@@ -7,6 +7,7 @@ import {
   checkConfig,
   ConfigError,
   configurationPage,
+  defaultConfiguration,
   DEFAULT_CONFIG_PATH,
   loadConfig,
   nearest,
@@ -318,6 +319,17 @@ describe('the file', () => {
 describe('the table of keys', () => {
   it('is what docs/configuration.md describes', async () => {
     await expect(configurationPage()).toMatchFileSnapshot('../../docs/configuration.md');
+  });
+
+  it('is explained in the file that packages install: as it is, and with every key in force, it has the defaults', () => {
+    const text = defaultConfiguration();
+    const { config: defaults } = parseConfig('', FILE);
+    expect(parseConfig(text, FILE)).toMatchObject({ config: defaults, problems: [] });
+    const inForce = parseConfig(text.replace(/^#(?=\w+ = )/gm, ''), FILE);
+    expect(inForce).toMatchObject({ config: defaults, problems: [] });
+    expect(inForce.origins.size).toBe(allKeys.length);
+    expect([...inForce.origins.values()].filter((origin) => origin === 'default')).toEqual([]);
+    expect(text.split('\n').filter((line) => line.startsWith('# ') && line.length > 100)).toEqual([]);
   });
 
   it.each(allKeys.map((key) => [key.title, key] as const))(

@@ -1,0 +1,145 @@
+import { copyFile, chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { defaultConfiguration } from '../../src/config/index.js';
+import { bashCompletion } from './completion/bash.js';
+import { fishCompletion } from './completion/fish.js';
+import { zshCompletion } from './completion/zsh.js';
+import { bundledLicenses } from './licenses.js';
+import { renderedPages } from './manual/pages.js';
+
+/** The half of Berth that does not depend on Slurm's version, and the half that does. */
+export type Half = 'berth' | 'plugin';
+
+/** Where a distribution has its files. */
+export interface Places {
+  /** systemd's units. */
+  readonly unitDir: string;
+  /** Functions that zsh finds by itself. */
+  readonly zshDir: string;
+  /** Slurm's PluginDir. */
+  readonly pluginDir: string;
+}
+
+export interface Source {
+  /** The project's checkout. */
+  readonly root: string;
+  /** Where its plugins were built, if not in build/lib: against the headers of another Slurm. */
+  readonly plugins?: string;
+  readonly version: string;
+  /** YYYY-MM-DD. */
+  readonly date: string;
+}
+
+type Content = { readonly from: string } | { readonly text: string } | { readonly link: string } | 'directory';
+
+interface Item {
+  readonly path: string;
+  readonly content: Content;
+  readonly mode: number;
+}
+
+const HELPERS = [
+  'berth-builder',
+  'berth-cachefile',
+  'berth-converter',
+  'berth-devices',
+  'berth-entrypoint',
+  'berth-fuse-server',
+  'berth-opener',
+  'berth-probe',
+];
+
+/**
+ * Puts what a package installs under a directory, as it is to lie on a node. Debian's packages and the RPMs are both made
+ * from this.
+ *
+ * @throws Error for a program in build/bin that no package would have.
+ */
+export async function stage(half: Half, destination: string, source: Source, places: Places): Promise<void> {
+  const items = half === 'berth' ? await berthItems(source, places) : await pluginItems(source, places);
+  for (const { path, content, mode } of items) {
+    const target = join(destination, path);
+    await mkdir(content === 'directory' ? target : dirname(target), { recursive: true, mode: 0o755 });
+    if (content === 'directory') {
+      await chmod(target, mode);
+    } else if ('link' in content) {
+      await symlink(content.link, target);
+    } else {
+      if ('from' in content) await copyFile(content.from, target);
+      else await writeFile(target, content.text);
+      await chmod(target, mode);
+    }
+  }
+}
+
+async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<Item[]> {
+  const { root, version, date } = source;
+  const built = (...path: string[]): Content => ({ from: join(root, 'build', ...path) });
+  const packaged = (...path: string[]): Content => ({ from: join(root, 'packaging', ...path) });
+  await refuseForgotten(root);
+  const modules = await readdir(join(root, 'share', 'modules.d'));
+  const pages = renderedPages(root, version, date);
+  return [
+    program('/usr/bin/berth', built('bin', 'berth')),
+    // Programs that strip debugging information look for executable files.
+    program('/usr/lib/berth/berth.node', built('lib', 'berth.node')),
+    ...HELPERS.map((name) => program(`/usr/lib/berth/${name}`, built('bin', name))),
+    { path: '/usr/lib/berth/berth-healthcheck', content: { link: '../../bin/berth' }, mode: 0 },
+    ...['berthd.js', 'cli.js', 'canary.squashfs', 'package.json'].map((name) =>
+      file(`/usr/lib/berth/${name}`, built('lib', name)),
+    ),
+    ...['berthd.socket', 'berthd.service', 'berth-gc.service', 'berth-gc.timer'].map((name) =>
+      file(`${unitDir}/${name}`, packaged('systemd', name)),
+    ),
+    file('/usr/lib/tmpfiles.d/berth.conf', packaged('tmpfiles.conf')),
+    file('/etc/berth/berth.toml', { text: defaultConfiguration() }),
+    directory('/etc/berth/modules.d'),
+    directory('/etc/berth/health.d'),
+    directory('/var/lib/berth'),
+    file('/usr/share/doc/berth/third-party-licenses', { text: bundledLicenses(root) }),
+    ...modules.map((name) =>
+      file(`/usr/share/berth/modules.d/${name}`, { from: join(root, 'share', 'modules.d', name) }),
+    ),
+    ...[...pages].filter(([name]) => !name.startsWith('spank')).map(([name, text]) => file(manualPath(name), { text })),
+    file('/usr/share/bash-completion/completions/berth', { text: bashCompletion() }),
+    file(`${zshDir}/_berth`, { text: zshCompletion() }),
+    file('/usr/share/fish/vendor_completions.d/berth.fish', { text: fishCompletion() }),
+  ];
+}
+
+async function pluginItems(source: Source, { pluginDir }: Places): Promise<Item[]> {
+  const { root, plugins = join(root, 'build', 'lib'), version, date } = source;
+  const template = await readFile(join(root, 'packaging', 'plugstack.conf'), 'utf8');
+  const page = 'spank_berth.8';
+  return [
+    ...['spank_berth.so', 'spank_berth_prolog.so'].map((name) =>
+      file(`${pluginDir}/${name}`, { from: join(plugins, name) }),
+    ),
+    file('/etc/slurm/plugstack.conf.d/berth.conf', { text: template.replaceAll('@PLUGIN_DIR@', pluginDir) }),
+    file(manualPath(page), { text: renderedPages(root, version, date).get(page) ?? '' }),
+  ];
+}
+
+/** A helper that the build has come to make has to be in a package, or berthd fails on nodes only. */
+async function refuseForgotten(root: string): Promise<void> {
+  const known = ['berth', 'berth-healthcheck', ...HELPERS];
+  const forgotten = (await readdir(join(root, 'build', 'bin'))).filter((name) => !known.includes(name));
+  if (forgotten.length > 0)
+    throw new Error(`no package has build/bin/${forgotten.join(', ')}: see scripts/package/tree.ts`);
+}
+
+function manualPath(name: string): string {
+  return `/usr/share/man/man${name.slice(-1)}/${name}`;
+}
+
+function program(path: string, content: Content): Item {
+  return { path, content, mode: 0o755 };
+}
+
+function file(path: string, content: Content): Item {
+  return { path, content, mode: 0o644 };
+}
+
+function directory(path: string): Item {
+  return { path, content: 'directory', mode: 0o755 };
+}
