@@ -2,11 +2,13 @@
 import { UsageError } from './arguments.js';
 import type { Bench } from './bench.js';
 import { imagesBench } from './images/bench.js';
+import { insideBench } from './inside/bench.js';
 import { launchBench } from './launch/bench.js';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['launch', launchBench],
   ['images', imagesBench],
+  ['inside', insideBench],
 ]);
 
 function usage(): string {
@@ -26,7 +28,7 @@ async function main([name, ...argv]: readonly string[]): Promise<number> {
   }
   const bench = benches.get(name);
   if (bench === undefined) {
-    throw new UsageError(`there are the commands ${[...benches.keys()].join(' and ')}, not "${name}"`);
+    throw new UsageError(`there are the commands ${[...benches.keys()].join(', ')}, not "${name}"`);
   }
   if (argv.some(isHelp)) {
     process.stdout.write(bench.usage);

@@ -9,6 +9,7 @@ const run = promisify(execFile);
 /** By what is measured. */
 export const peers = {
   launch: ['podman', 'crun', 'charliecloud', 'uidmap'],
+  inside: ['e2fsprogs', 'xfsprogs'],
   reading: ['erofs-utils', 'squashfuse', 'fuse3', 'e2fsprogs'],
   making: ['skopeo', 'umoci', 'docker-registry', 'e2fsprogs', 'xfsprogs'],
 } as const;
