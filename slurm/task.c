@@ -201,6 +201,8 @@ static int choose_directory(spank_t spank, struct berth_failure* failure) {
     if (interior->workdir[0] != '\0' && interior->workdir_needed)
         return BERTH_FAIL(failure, BERTH_WORKDIR, (interior->workdir),
                           (BERTH_TEXT("chdir: %s", strerror(errno))), ());
+    /* Without a user namespace Slurm has changed to it in here already, as the user. */
+    if (!task.reply.user_namespace) return 0;
     if (change_directory(task.cwd) || change_directory(interior->fallback_workdir)) return 0;
     change_directory("/");
     if (local_rank(spank) == 0)
