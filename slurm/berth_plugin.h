@@ -12,6 +12,7 @@
  *   step.c         slurmstepd, before the ranks are forked
  *   task.c         a rank, between fork and exec
  *   entrypoint.c   … that has the image's entrypoint run (waiting.c)
+ *   save.c         slurmstepd, when a rank has ended
  *   job.c          prolog and epilog
  */
 #pragma once
@@ -165,6 +166,13 @@ int task_init(spank_t spank);
 /* In a rank that is inside: has the image's entrypoint run, and takes over what it prepared. -1 with
  * BERTH_ENTRYPOINT. */
 int entrypoint_run(spank_t spank, bool shows_output, struct berth_failure* failure);
+
+/* save.c */
+/* In slurmstepd, before it forks the ranks. */
+void save_step_begins(void);
+/* Has the container saved, where that was asked for and this was the last task of the step's first node.
+ * Tells the user what came of it. */
+void save_task_exit(spank_t spank);
 
 /* job.c */
 int job_prolog(spank_t spank);

@@ -42,7 +42,10 @@ int slurm_spank_user_init(spank_t spank, int argc, char** argv) {
     (void)spank;
     (void)argc;
     (void)argv;
-    if (in_slurmstepd()) step_await_answer();
+    if (in_slurmstepd()) {
+        step_await_answer();
+        save_step_begins();
+    }
     return 0;
 }
 
@@ -56,6 +59,13 @@ int slurm_spank_task_init(spank_t spank, int argc, char** argv) {
     (void)argc;
     (void)argv;
     return step_is_contained(spank) ? task_init(spank) : 0;
+}
+
+int slurm_spank_task_exit(spank_t spank, int argc, char** argv) {
+    (void)argc;
+    (void)argv;
+    if (step_is_contained(spank)) save_task_exit(spank);
+    return 0;
 }
 
 int slurm_spank_job_epilog(spank_t spank, int argc, char** argv) {

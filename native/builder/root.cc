@@ -34,12 +34,35 @@ int mount_overlay(const Spec& spec, int workspace, const UpperLayer& layer, Fd& 
     if (writable) parameters.push_back({"upperdir", upper.c_str()});
     if (writable) parameters.push_back({"workdir", work.c_str()});
     if (spec.user_namespace) parameters.push_back({"userxattr", nullptr});
+    // What is written has to make sense without the overlay: in a user namespace it does anyway.
+    for (const char* feature : {"redirect_dir", "metacopy"}) {
+        if (writable && !spec.user_namespace) parameters.push_back({feature, "off"});
+    }
     parameters.push_back({nullptr, nullptr});
     const uint64_t attributes = kMountNoSuid | kMountNoDev | (writable ? 0 : kMountReadOnly);
     const Fd overlay = new_mount("overlay", parameters.data(), attributes, failure);
     if (!overlay) return -1;
     if (attach(overlay.get(), workspace, "root", failure) < 0) return -1;
     return open_directory(workspace, "root", root, failure);
+}
+
+/// Leaves the layers of a writable container where `berth-packer` finds what was written, when the container
+/// is saved (docs/adr/0020): under the mount of /proc, where no path leads, the image and above it the layer
+/// that takes the writes.
+int keep_layers(const Spec& spec, int root, const std::vector<Source>& mounts,
+                const std::vector<Place>& places, Failure& failure) {
+    if (!spec.writable.wanted) return 0;
+    for (size_t i = 0; i < mounts.size(); i++) {
+        if (places[i].written != "/proc" || !mounts[i].is_directory) continue;
+        const Fd target =
+            open_in_root(root, places[i].resolved.c_str(), O_PATH | O_NOFOLLOW | O_DIRECTORY, false, failure);
+        if (!target) return -1;
+        for (const char* name : {"/image", "/writable"}) {
+            const Fd layer = clone_tree((spec.workspace + name).c_str(), false, failure);
+            if (!layer || attach_at(layer.get(), target.get(), name, failure) < 0) return -1;
+        }
+    }
+    return 0;
 }
 
 /// The overlay of all layers. `image` and `skeleton` are there already.
@@ -93,6 +116,7 @@ int build_root(const Spec& spec, int workspace, int image, const Sources& source
     Fd root;
     if (make_root(spec, workspace, sources.writable, skeleton, root, progress) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_MOUNT_DESTINATION;
+    if (keep_layers(spec, root.get(), sources.mounts, places, failure) < 0) return -1;
     if (attach_mounts(spec, root.get(), sources.mounts, places, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_ROOT;
     return change_root(root.get(), failure);

@@ -52,6 +52,7 @@ int make_workspace(const Spec& spec, Fd& workspace, Progress& progress);
 ///   workspace/skeleton   a tmpfs with the mount points and the files that Berth writes
 ///   workspace/image      the image
 ///   workspace/writable   what takes the writes of a writable container, above these two
+///                        (both stay below /proc, to be found when the container is saved)
 ///   workspace/root       an overlay of them, with the sources mounted on it
 ///
 /// Mount points are made in the skeleton, never inside the image, after following the image's own symbolic

@@ -46,7 +46,9 @@ const HELPERS = [
   'berth-entrypoint',
   'berth-fuse-server',
   'berth-opener',
+  'berth-packer',
   'berth-probe',
+  'berth-saver',
 ];
 
 /**

@@ -185,6 +185,14 @@ export const keys = {
       default: 65_536,
       description: 'The largest size, in MiB, that users may give to `--container-writable`.',
     }),
+    save_timeout: integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 1800,
+      description:
+        'How long, in seconds, it may take to save a container (`--container-save`) when the last task of a step has ended. ' +
+        'The step waits for it. A container of 1 GiB takes about 10 s of a processor.',
+    }),
     build_timeout: integer({
       minimum: 1,
       maximum: 3600,

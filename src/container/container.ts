@@ -38,6 +38,8 @@ export interface ContainerRecord {
   readonly volumes?: readonly string[];
   /** Of its caches, in MiB; absent as above. */
   readonly cacheSize?: number;
+  /** Has it a layer that takes what is written? */
+  readonly isWritable?: boolean;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */
@@ -63,6 +65,7 @@ export function isRecord(value: unknown): value is ContainerRecord {
     (fields.server === undefined || isServer(fields.server)) &&
     (fields.stepId === undefined || Number.isInteger(fields.stepId)) &&
     (fields.cacheSize === undefined || Number.isInteger(fields.cacheSize)) &&
+    (fields.isWritable === undefined || typeof fields.isWritable === 'boolean') &&
     (fields.volumes === undefined || Array.isArray(fields.volumes)) &&
     (fields.optionsKey === undefined || typeof fields.optionsKey === 'string') &&
     (fields.interior === undefined || (typeof fields.interior === 'object' && fields.interior !== null))

@@ -20,6 +20,7 @@ import {
   type LaunchOrder,
   type PathImages,
   type Puller,
+  type Saves,
   type VolumeFiles,
   type Waiter,
 } from '../launch/index.js';
@@ -50,6 +51,7 @@ export interface Parts extends ImageParts {
   readonly launcher: Launcher;
   readonly puller: Puller;
   readonly pathImages: PathImages;
+  readonly saves: Saves;
   readonly pulls: PullSessions;
   readonly reconciler: Reconciler;
   readonly health: Health;
@@ -75,6 +77,7 @@ export class Handlers {
    */
   async handle(request: v1.Request, connection: Connection): Promise<void> {
     if (request.launch) return this.#launch(new v1.LaunchRequest(request.launch), connection);
+    if (request.save) return this.#save(new v1.SaveRequest(request.save), connection);
     if (request.rankJoined) {
       this.#rankJoined(new v1.RankJoined(request.rankJoined), connection);
       return;
@@ -146,6 +149,16 @@ export class Handlers {
     this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose, totalUs);
     reconciler.jobSeen(order.jobId);
+  }
+
+  async #save({ launch }: v1.SaveRequest, connection: Connection): Promise<void> {
+    requireRoot(connection.peer, 'saving');
+    connection.stayOpen();
+    const order = launchOrder(new v1.LaunchRequest(launch ?? {}));
+    const waiter = waiterOf(v1.Purpose.PURPOSE_RANK, connection);
+    const { path, digest, size } = await this.parts.saves.save(order, connection.peer, waiter);
+    this.parts.log.info({ job: order.jobId, step: order.stepId, uid: order.uid, path, size }, 'container saved');
+    connection.reply({ save: { path, digest, size: String(size) } });
   }
 
   /** Only ranks see the files that volumes are made of: see {@link #launchFile}. What is ready needs none. */

@@ -8,7 +8,7 @@ import { Builders, Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
-import { Designer, Launcher, PathImages, Puller, removeHookBundles } from '../launch/index.js';
+import { Designer, Launcher, PathImages, Puller, removeHookBundles, Saves } from '../launch/index.js';
 import { manualText } from '../manual/index.js';
 import { Modules } from '../modules/index.js';
 import { native } from '../native/index.js';
@@ -70,6 +70,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     launcher,
     puller,
     pathImages,
+    saves: new Saves(config, store, registry),
     registry,
     store,
     imports,

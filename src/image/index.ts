@@ -27,5 +27,6 @@ export {
   type NameReference,
   type Reference,
 } from './reference.js';
+export { SaveFault, unpackImage, type SaveOrder } from './saved.js';
 export { ImageStore, type ImportRequest, type StoreOptions } from './store.js';
 export { Turns, type Task } from './turns.js';

@@ -14,6 +14,8 @@ import { findImage, listNames, type ListedImage } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
+import { saveArchives, type SaveOrder } from './saved.js';
+import type { MadeImage } from './converter.js';
 import { Turns } from './turns.js';
 import { Upkeep } from './upkeep.js';
 import type { Workshop } from './workshop.js';
@@ -125,6 +127,26 @@ export class ImageStore {
     if (why === undefined) return image.fd;
     native.close(image.fd);
     throw damaged(record, why);
+  }
+
+  /**
+   * Opens the file of an image that a container runs, which keeps it from being collected. The caller closes it.
+   *
+   * @throws NativeError
+   */
+  async openFile(digest: string): Promise<number> {
+    return (await native.openFile(this.layout.image(digest))).fd;
+  }
+
+  /**
+   * See {@link saveArchives}. Closes the archives.
+   */
+  async save(order: SaveOrder): Promise<MadeImage> {
+    try {
+      return await saveArchives(this.workshop, order);
+    } finally {
+      for (const archive of order.archives) native.close(archive);
+    }
   }
 
   /**

@@ -154,7 +154,12 @@ export class Construction {
       reservation = reserve();
     };
     const { fuse } = specification.message;
-    const after = { ...specification, isServed: fuse ?? false, image: imageWords(record.config), digest: record.digest };
+    const after = {
+      ...specification,
+      isServed: fuse ?? false,
+      image: imageWords(record.config),
+      digest: record.digest,
+    };
     const examine = (process: ProcessInside): Promise<void> =>
       timeline.measure('modules', () => makeReady(after, order, process, this.config));
     const isWaitedFor = specification.checks.length + specification.hooks.length > 0;
@@ -203,6 +208,7 @@ export class Construction {
       },
       ...(volumes.digests.length > 0 ? { volumes: volumes.digests } : {}),
       cacheSize: cacheSizeOf(order.options),
+      isWritable: message.writable !== undefined && message.writable !== null,
     };
   }
 }

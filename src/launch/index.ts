@@ -5,6 +5,7 @@ export type { Caller, FoundFile, LaunchOrder, VolumeFiles } from './order.js';
 export { closeAside } from './opener.js';
 export { PathImages, type WantedFile } from './path-images.js';
 export { Puller, type PullOrder, type PullWaiter } from './puller.js';
+export { Saves, type Saved } from './saves.js';
 export { Timeline } from './timeline.js';
 export type { Waiter } from './user-process.js';
 export { cacheSizeOf, closeVolumeFiles, findVolumeFiles, preparesVolumes } from './volumes.js';

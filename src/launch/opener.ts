@@ -89,7 +89,10 @@ export async function runErrand(errand: Errand): Promise<Packet> {
     try {
       native.sendPacket(ours, requestOf(errand));
       const answer = await Promise.race([native.receivePacket(ours), started]);
-      if (!late.isLate) return readRefusal(answer);
+      if (!late.isLate) {
+        explainRefusal(answer);
+        return answer;
+      }
       for (const descriptor of answer.descriptors) closeAside(descriptor);
       throw new OpenFault(`its file system did not answer within ${errand.timeout / 1000} s`);
     } finally {
@@ -101,7 +104,13 @@ export async function runErrand(errand: Errand): Promise<Packet> {
   }
 }
 
-function requestOf({ user, path, words = [], policy }: Errand): string {
+/** @throws OpenFault for a path that no file has. */
+export function requestOf({
+  user,
+  path,
+  words = [],
+  policy,
+}: Pick<Errand, 'user' | 'path' | 'words' | 'policy'>): string {
   const directories = policy
     ? [...policy.allowedSources.map((path) => `+${path}`), ...policy.deniedSources.map((path) => `-${path}`)]
     : [];
@@ -110,11 +119,11 @@ function requestOf({ user, path, words = [], policy }: Errand): string {
   return parts.join('\0');
 }
 
-function readRefusal(answer: Packet): Packet {
-  const [kind, ...words] = answer.text.split(' ');
+/** @throws OpenFault, OpenDenied where the answer is a refusal. */
+export function explainRefusal({ text }: Packet): void {
+  const [kind, ...words] = text.split(' ');
   if (kind === 'denied') throw new OpenDenied(words.join(' '));
   if (kind === 'failed') throw new OpenFault(explain(Number(words[0]), words.slice(1).join(' ')));
-  return answer;
 }
 
 function readAnswer(text: string, descriptor: number | undefined): OpenedByUser {

@@ -100,6 +100,20 @@ export async function spawnAs(
   });
 }
 
+/**
+ * Starts an executable of ours that becomes a user by itself, enclosed as those of {@link spawnAs}.
+ *
+ * @param stdio descriptors, or as Node has them.
+ */
+export function spawnEnclosed(argv: readonly string[], stdio: ('ignore' | 'pipe' | number)[]): ChildProcess {
+  return spawn('setpriv', [...enclosure, ...argv], {
+    cwd: '/',
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    stdio,
+    detached: true,
+  });
+}
+
 /** A process's exit status, once it has ended and its messages are there; undefined when it was not started, or killed. */
 export async function endOf(child: ChildProcess): Promise<number | undefined> {
   const closed = new Promise<void>((resolve) => {

@@ -29,10 +29,12 @@ function load(): typeof Native {
 /** The addon: native/native.d.ts describes it. */
 export const native: typeof Native = load();
 
-/** The executables of this addon: builder, opener of files, maker of caches' files, asker for devices, starter of FUSE servers, converter. */
+/** The executables of this addon: builder, opener of files, maker of caches' files, packer and saver of containers, asker for devices, starter of FUSE servers, converter. */
 export const builderExecutable: string = executable('berth-builder');
 export const openerExecutable: string = executable('berth-opener');
 export const cachefileExecutable: string = executable('berth-cachefile');
+export const packerExecutable: string = executable('berth-packer');
+export const saverExecutable: string = executable('berth-saver');
 export const entrypointExecutable: string = executable('berth-entrypoint');
 export const devicesExecutable: string = executable('berth-devices');
 export const fuseServerExecutable: string = executable('berth-fuse-server');

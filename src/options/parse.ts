@@ -118,9 +118,13 @@ export const NAMED = 'name=';
 export function optionsKey(written: readonly WrittenOption[]): string {
   const named = written.find(({ name }) => name === 'container-name');
   if (named) return `${NAMED}${parseName(named.value).name}`;
-  const names = new Set(written.map(({ name }) => name).filter((name) => !OF_PROGRAMS.includes(name)));
-  const valuesOf = (name: string): string[] =>
-    written.filter((option) => option.name === name).map(({ value }) => value);
+  const given = (name: string): boolean => written.some((option) => option.name === name);
+  // What is to be saved is to be written.
+  const implied =
+    given('container-save') && !given('container-writable') ? [{ name: 'container-writable', value: '' }] : [];
+  const all = [...written, ...implied];
+  const names = new Set(all.map(({ name }) => name).filter((name) => !OF_PROGRAMS.includes(name)));
+  const valuesOf = (name: string): string[] => all.filter((option) => option.name === name).map(({ value }) => value);
   return [...names]
     .sort()
     .map((name) => JSON.stringify([name, ...valuesOf(name)]))

@@ -53,6 +53,7 @@ describe('a configuration', () => {
         group: '',
         writableSize: 1024,
         writableLimit: 65_536,
+        saveTimeout: 1800,
         buildTimeout: 30,
       },
       volumes: {

@@ -146,7 +146,14 @@ describe('the key of options', () => {
   });
 
   it('leaves out what each program of a container can have its own way', () => {
-    expect(optionsKey(written('container-workdir=/a', 'env=A=1', 'container-env=B', 'container-save=/x'))).toBe('');
+    expect(optionsKey(written('container-workdir=/a', 'env=A=1', 'container-env=B'))).toBe('');
+  });
+
+  it('is that of a writable container where it is to be saved, whatever the file is', () => {
+    const writable = optionsKey(written('container-writable='));
+    expect(writable).not.toBe('');
+    expect(optionsKey(written('container-save=/x'))).toBe(writable);
+    expect(optionsKey(written('container-save=/y', 'container-writable='))).toBe(writable);
   });
 });
 

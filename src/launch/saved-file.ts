@@ -1,0 +1,83 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { native, saverExecutable } from '../native/index.js';
+import { explainRefusal, OpenFault, requestOf } from './opener.js';
+import type { User } from './user-process.js';
+
+/** Milliseconds for which the file's last step is waited for: its file system writes it down then. */
+const COMMIT_LIMIT = 120_000;
+
+/**
+ * A file that is written for a user, by a process that has that user's rights and no others. It gets its name when it is
+ * whole, and is gone when that does not come, also when berthd is killed.
+ */
+export class SavedFile {
+  private constructor(
+    private readonly saver: ChildProcess,
+    private readonly socket: number,
+    /** Empty, to read and write. */
+    readonly descriptor: number,
+  ) {}
+
+  /**
+   * @param caller pidfd of the process in whose mount namespace the path is; stays the caller's.
+   * @param timeout milliseconds.
+   * @throws OpenFault when there can be no such file.
+   */
+  static async make(user: User, path: string, caller: number, timeout: number): Promise<SavedFile> {
+    const { ours, theirs } = native.packetPair();
+    const saver = spawn(saverExecutable, {
+      env: {},
+      cwd: '/',
+      stdio: ['ignore', 'ignore', 'ignore', theirs, caller],
+      // It outlives berthd for as long as it takes to remove what is not whole.
+      detached: true,
+    });
+    native.close(theirs);
+    try {
+      native.sendPacket(ours, requestOf({ user, path }));
+      const [descriptor] = (await answerOf(saver, ours, timeout)).descriptors;
+      if (descriptor === undefined) throw new OpenFault('the process that makes it ended without an answer');
+      return new SavedFile(saver, ours, descriptor);
+    } catch (error) {
+      native.close(ours);
+      throw error;
+    }
+  }
+
+  /**
+   * Gives the file its name.
+   *
+   * @throws OpenFault
+   */
+  async commit(): Promise<void> {
+    native.sendPacket(this.socket, 'commit');
+    const { text } = await answerOf(this.saver, this.socket, COMMIT_LIMIT);
+    if (text !== 'done') throw new OpenFault('the process that keeps it ended without an answer');
+  }
+
+  /** Lets go of it. Without {@link commit} nothing is left. */
+  close(): void {
+    native.close(this.descriptor);
+    native.close(this.socket);
+  }
+}
+
+async function answerOf(saver: ChildProcess, socket: number, timeout: number): ReturnType<typeof native.receivePacket> {
+  const started = new Promise<never>((_, reject) => {
+    saver.once('error', (error) => reject(new OpenFault(`its saver could not be started: ${error.message}`)));
+  });
+  started.catch(() => undefined);
+  const late = { isLate: false };
+  const timer = setTimeout(() => {
+    late.isLate = true;
+    saver.kill('SIGKILL');
+  }, timeout);
+  try {
+    const answer = await Promise.race([native.receivePacket(socket), started]);
+    if (late.isLate) throw new OpenFault(`its file system did not answer within ${timeout / 1000} s`);
+    explainRefusal(answer);
+    return answer;
+  } finally {
+    clearTimeout(timer);
+  }
+}
