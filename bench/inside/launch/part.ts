@@ -28,7 +28,7 @@ export const launchPart: Part = {
     { title: 'adds to bare ms', value: 'wall', digits: 1, against: BARE, as: 'difference' },
     { title: 'adds to plain ms', value: 'wall', digits: 1, against: PLAIN, as: 'difference' },
     { title: 'berthd builds ms', value: 'build', digits: 2 },
-    { title: 'adds to plain ms', value: 'build', digits: 2, against: PLAIN, as: 'difference' },
+    { title: '… adds to plain ms', value: 'build', digits: 2, against: PLAIN, as: 'difference' },
   ],
   rounds: 16,
   prepare,

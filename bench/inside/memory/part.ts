@@ -18,7 +18,7 @@ export const memoryPart: Part = {
     { title: 'GiB per second', value: 'rate', digits: 2 },
     { title: '× outside', value: 'rate', digits: 3, against: OUTSIDE, as: 'ratio' },
   ],
-  rounds: 12,
+  rounds: 16,
   prepare,
   targets: (samples) =>
     SIZES.map((size) =>

@@ -84,6 +84,9 @@ static unsigned char* buffer(size_t bytes, int content) {
     unsigned char* memory = NULL;
     errno = posix_memalign((void**)&memory, 4096, bytes);
     if (errno != 0) fail("posix_memalign");
+    // Whether there are huge pages would be chance, and another one in each launch. Kernels without them
+    // refuse.
+    madvise(memory, bytes, MADV_NOHUGEPAGE);
     memset(memory, content, bytes);
     return memory;
 }
