@@ -40,6 +40,8 @@ export interface ContainerRecord {
   readonly cacheSize?: number;
   /** Has it a layer that takes what is written? */
   readonly isWritable?: boolean;
+  /** The user's directory that takes it, where there is one. */
+  readonly writableDirectory?: string | undefined;
 }
 
 /** Is this a record as this version writes them? One of another version may lack something. */
@@ -66,6 +68,7 @@ export function isRecord(value: unknown): value is ContainerRecord {
     (fields.stepId === undefined || Number.isInteger(fields.stepId)) &&
     (fields.cacheSize === undefined || Number.isInteger(fields.cacheSize)) &&
     (fields.isWritable === undefined || typeof fields.isWritable === 'boolean') &&
+    (fields.writableDirectory === undefined || typeof fields.writableDirectory === 'string') &&
     (fields.volumes === undefined || Array.isArray(fields.volumes)) &&
     (fields.optionsKey === undefined || typeof fields.optionsKey === 'string') &&
     (fields.interior === undefined || (typeof fields.interior === 'object' && fields.interior !== null))

@@ -23,6 +23,7 @@ import { makeReady } from './readiness.js';
 import { ServedFile } from './served-file.js';
 import type { Timeline } from './timeline.js';
 import { cacheSizeOf, closeVolumes, Volumes, type MountedVolumes } from './volumes.js';
+import { writableDirectoryOf } from './writable-directory.js';
 
 /** A launch under way. */
 export interface LaunchUnderWay {
@@ -208,6 +209,7 @@ export class Construction {
       },
       ...(volumes.digests.length > 0 ? { volumes: volumes.digests } : {}),
       cacheSize: cacheSizeOf(order.options),
+      writableDirectory: writableDirectoryOf(order.options),
       isWritable: message.writable !== undefined && message.writable !== null,
     };
   }

@@ -11,6 +11,7 @@ import { checkNameOf, checkNewName } from './named.js';
 import type { Caller, LaunchOrder } from './order.js';
 import { Timeline } from './timeline.js';
 import { cacheSizeOf, checkCacheSize, preparesVolumes } from './volumes.js';
+import { checkWritableDirectory, writableDirectoryOf } from './writable-directory.js';
 
 /** Containers that one job may have on a node: pins take kernel memory that all users share. */
 const MOST_PER_JOB = 64;
@@ -28,6 +29,8 @@ interface Build {
   readonly jobId: number;
   /** Of its caches, in MiB. */
   readonly cacheSize: number;
+  readonly uid: number;
+  readonly writableDirectory: string | undefined;
   readonly result: Promise<Container>;
   ended: boolean;
   /** Did it fail after the process that asked for it had died, or because that asked too early? */
@@ -178,9 +181,12 @@ export class Launcher {
       throw jobEnded(order);
     };
     this.#checkCount(order);
+    checkWritableDirectory(order, [...this.registry.all(), ...this.#builds.values()]);
     const started: Build = {
       jobId: order.jobId,
       cacheSize: cacheSizeOf(order.options),
+      uid: order.uid,
+      writableDirectory: writableDirectoryOf(order.options),
       ended: false,
       abandoned: false,
       result: Promise.resolve().then(work),

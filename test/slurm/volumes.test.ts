@@ -268,3 +268,26 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     });
   });
 });
+
+// With user namespaces alone (docs/inside.md).
+describe('a directory that takes what is written', () => {
+  const [on] = configurations(NODES);
+  const { node } = on;
+  const lines = (script: string): Promise<string[]> => site.lines(on, script);
+  const options = `--container-remap-root --container-writable=$HOME/layer`;
+
+  it('keeps it for later steps and jobs', async () => {
+    const step = (command: string): string => `srun -w ${node} --image=debian ${options} ${command}`;
+    await lines(`mkdir layer; ${step('sh -c "echo first >/file"')}`);
+    expect(await lines(`${step('sh -c "cat /file; echo second >>/file"')}; ${step('cat /file')}`)).toEqual([
+      ...['first'],
+      ...['first', 'second'],
+    ]);
+  });
+
+  it('has one container at a time', async () => {
+    const both = `srun --image=debian ${options} true && srun --image=debian --container-env=X ${options} --volume=tmpfs:/t true`;
+    const { stderr } = await site.shell(on, `salloc --quiet -w ${node} bash -c '${both}'`);
+    expect(stderr).toMatch(/BERTH_WRITABLE_DIRECTORY: [^]*another container of job \d+ on n\d writes to it/);
+  });
+});
