@@ -191,7 +191,7 @@ export const keys = {
       default: 1800,
       description:
         'How long, in seconds, it may take to save a container (`--container-save`) when the last task of a step has ended. ' +
-        'The step waits for it. A container of 1 GiB takes about 10 s of a processor.',
+        'The step waits for it. A container of 1 GiB takes about 17 s of a processor.',
     }),
     build_timeout: integer({
       minimum: 1,
