@@ -65,6 +65,9 @@ async function writeTemplates(options: DebianOptions, debian: string, plugin: st
   await writeFile(join(debian, 'control'), fill(control));
   const overrides = await readFile(join(templates, 'plugin.lintian-overrides'), 'utf8');
   await writeFile(join(debian, `${plugin}.lintian-overrides`), fill(overrides));
+  for (const script of ['preinst', 'prerm', 'postrm']) {
+    await copyFile(join(templates, `plugin.${script}`), join(debian, `${plugin}.${script}`));
+  }
   const date = new Date(time * 1000).toUTCString().replace('GMT', '+0000');
   await writeFile(
     join(debian, 'changelog'),

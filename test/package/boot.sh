@@ -1,0 +1,25 @@
+#!/bin/sh
+# Becomes a machine: the first process of a process namespace, with a root of its own, which systemd then runs.
+# Usage: boot.sh ROOT, in new mount, process, network, host name and cgroup namespaces.
+set -eu
+root=$1
+mount --make-rprivate /
+hostname node
+ip link set lo up
+# Resolvers look whether the machine has any address of IPv4.
+ip address add 192.0.2.1/32 dev lo
+mount -t proc proc "$root/proc"
+# Read-only, which also keeps udev from starting: the devices are the real machine's.
+mount -t sysfs -o ro sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+# New loop devices show up only in the real one.
+mount --bind /dev "$root/dev"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+cd "$root"
+mkdir -p old
+pivot_root . old
+umount -l old
+rmdir old
+exec env -i container=berth-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target \
+    --log-target=journal --show-status=no </dev/null >/dev/null 2>&1
