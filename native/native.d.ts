@@ -25,6 +25,9 @@ declare module 'berth-native' {
   /** SO_PEERCRED and a pidfd of the process at the other end of a connected Unix socket. */
   export function peerCredentials(socket: number): PeerCredentials;
 
+  /** SO_PEERGROUPS: the supplementary groups that the process at the other end had when it connected. */
+  export function peerGroups(socket: number): number[];
+
   /**
    * sendmsg(2) of bytes and descriptors (SCM_RIGHTS) without blocking. Returns the bytes taken, which can be fewer
    * than given; 0 when the socket is full.
@@ -85,6 +88,12 @@ declare module 'berth-native' {
 
   /** poll(2) of a pidfd: has the process ended, whether it was reaped or not? */
   export function hasEnded(pidfd: number): boolean;
+
+  /**
+   * Resolves when the process has ended, be it a child of ours or not. A thread of its own waits for all such processes:
+   * it sleeps until one ends. The descriptor may be closed meanwhile; what waits keeps this process from ending no longer.
+   */
+  export function whenEnded(pidfd: number): Promise<void>;
 
   /** pidfd_open(2); undefined when there is no such process. */
   export function openPidfd(pid: number): number | undefined;
@@ -154,13 +163,7 @@ declare module 'berth-native' {
    * Writes /proc/PID/uid_map and gid_map, one write each, as user_namespaces(7) asks; before them "deny" to setgroups,
    * unless `mayDropGroups`: who drops a group gains what a file denies to that group.
    */
-  export function writeIdMaps(
-    pid: number,
-    pidfd: number,
-    uidMap: string,
-    gidMap: string,
-    mayDropGroups: boolean,
-  ): void;
+  export function writeIdMaps(pid: number, pidfd: number, uidMap: string, gidMap: string, mayDropGroups: boolean): void;
 
   export interface Builder {
     pid: number;

@@ -18,6 +18,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     export_processes(env, exports);
     export_sockets(env, exports);
     export_accounts(env, exports);
+    export_endings(env, exports);
     return exports;
 }
 

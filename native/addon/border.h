@@ -68,5 +68,6 @@ void export_namespaces(Napi::Env env, Napi::Object exports);
 void export_processes(Napi::Env env, Napi::Object exports);
 void export_sockets(Napi::Env env, Napi::Object exports);
 void export_accounts(Napi::Env env, Napi::Object exports);
+void export_endings(Napi::Env env, Napi::Object exports);
 
 }  // namespace berth::addon

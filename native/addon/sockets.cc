@@ -1,7 +1,10 @@
 #include "../sys/socket.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include <string>
 #include <utility>
@@ -24,6 +27,29 @@ Napi::Value peer_credentials_binding(const Napi::CallbackInfo& info) {
     value.Set("uid", static_cast<double>(peer.uid));
     value.Set("gid", static_cast<double>(peer.gid));
     value.Set("pidfd", peer.pidfd.release());
+    return value;
+}
+
+Napi::Value peer_groups_binding(const Napi::CallbackInfo& info) {
+    const int socket = integer(info, 0);
+    std::vector<gid_t> groups(64);
+    socklen_t length = 0;
+    // Longer lists say how long they are.
+    for (;;) {
+        length = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+        if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &length) == 0) break;
+        if (errno == ERANGE && length > groups.size() * sizeof(gid_t)) {
+            groups.resize(length / sizeof(gid_t));
+            continue;
+        }
+        Failure failure;
+        failure.set("getsockopt", "SO_PEERGROUPS");
+        throw to_error(info.Env(), failure);
+    }
+    groups.resize(length / sizeof(gid_t));
+    Napi::Array value = Napi::Array::New(info.Env());
+    for (const gid_t gid : groups)
+        value.Set(value.Length(), Napi::Number::New(info.Env(), static_cast<double>(gid)));
     return value;
 }
 
@@ -151,6 +177,7 @@ void notify_binding(const Napi::CallbackInfo& info) {
 
 void export_sockets(Napi::Env env, Napi::Object exports) {
     exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials_binding));
+    exports.Set("peerGroups", Napi::Function::New(env, peer_groups_binding));
     exports.Set("sendDescriptors", Napi::Function::New(env, send_descriptors_binding));
     exports.Set("packetPair", Napi::Function::New(env, packet_pair_binding));
     exports.Set("pipe", Napi::Function::New(env, pipe_binding));

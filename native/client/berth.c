@@ -67,10 +67,33 @@ static int run_health(int argc, char** argv, bool from_slurm) {
     return run_node(3, words);
 }
 
+static bool is_called(const char* program, const char* name) {
+    const char* slash = strrchr(program, '/');
+    return strcmp(slash == NULL ? program : slash + 1, name) == 0;
+}
+
+/* Shifter's command for images. */
+static int run_shifterimg(int argc, char** argv) {
+    static const char* const words[][2] = {{"pull", "pull"}, {"images", "images"}, {"lookup", "inspect"}};
+    for (size_t i = 0; argc > 1 && i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(argv[1], words[i][0]) != 0) continue;
+        argv[1] = (char*)words[i][1];
+        return run_node(argc, argv);
+    }
+    fprintf(stderr, "usage: shifterimg pull|images|lookup [IMAGE]   (berth pull, images, inspect)\n");
+    return 2;
+}
+
 int main(int argc, char** argv) {
+    if (argc < 1) return 2;
     if (berth_is_health_check(argv[0])) return run_health(argc, argv, true);
+    if (is_called(argv[0], "shifter")) return berth_shifter(argc, argv);
+    if (is_called(argv[0], "shifterimg")) return run_shifterimg(argc, argv);
     const char* command = argc >= 2 && !asks_for_help(argc, argv) ? argv[1] : "";
     if (strcmp(command, "exec") == 0) return berth_exec(argc - 1, argv + 1);
+    if (strcmp(command, "run") == 0) return berth_run(argc - 1, argv + 1);
+    if (strcmp(command, "stop") == 0) return berth_stop(argc - 1, argv + 1);
+    if (strcmp(command, "logs") == 0) return berth_logs(argc - 1, argv + 1);
     const bool is_dead = argc == 3 && strcmp(argv[2], "--daemon-dead") == 0;
     if (strcmp(command, "health") == 0 && !is_dead) return run_health(argc - 1, argv + 1, false);
     return run_node(argc, argv);

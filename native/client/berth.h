@@ -6,6 +6,18 @@
  * not. */
 int berth_exec(int argc, char** argv);
 
+/* `berth run`: runs a command in a container of one's own. Returns as that does. */
+int berth_run(int argc, char** argv);
+
+/* `berth stop`: ends what `berth run` has started. */
+int berth_stop(int argc, char** argv);
+
+/* `berth logs`: shows what a container in the background has printed. */
+int berth_logs(int argc, char** argv);
+
+/* `shifter` on a host: `berth run` in the words of Shifter. Returns as that does. */
+int berth_shifter(int argc, char** argv);
+
 /* Slurm asked, and berthd did not answer: `berth health --daemon-dead` has to see whether Slurm is to be
  * told.
  */

@@ -8,10 +8,9 @@
 #include <unistd.h>
 
 #include "berth.h"
-#include "enter.h"
+#include "start.h"
 
-/* podman-exec(1): the command's own status passes through, 125 is the runtime's own failure. */
-enum { STATUS_BERTH_FAILED = 125, TIMEOUT_MS = 10000 };
+enum { TIMEOUT_MS = 10000 };
 
 struct options {
     const char* socket;
@@ -28,16 +27,10 @@ static void free_list(char*** list) {
 }
 #define LIST __attribute__((cleanup(free_list))) char**
 
-static int print_failure(const struct berth_failure* failure, int status) {
-    fprintf(stderr, "berth: %s: %s\nberth:   why: %s\nberth:   hint: %s\n", failure->code, failure->what,
-            failure->why, failure->hint);
-    return status;
-}
-
 static int usage(const char* what, const char* why) {
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_USAGE, (what), (why), ("berth exec"));
-    return print_failure(&failure, STATUS_BERTH_FAILED);
+    return berth_print_failure(&failure, BERTH_STATUS_FAILED);
 }
 
 /* 0, or the exit status after telling the user. options->environment has room for every argument. */
@@ -106,7 +99,7 @@ static int exec_by_slurm(const struct options* options, const berth_v1_ExecReply
     size_t count = 0;
     while (options->command[count] != NULL) count++;
     const char** arguments = calloc(count + 24, sizeof *arguments);
-    if (arguments == NULL) return STATUS_BERTH_FAILED;
+    if (arguments == NULL) return BERTH_STATUS_FAILED;
     size_t n = 0;
     arguments[n++] = "srun";
     arguments[n++] = "--overlap";
@@ -134,7 +127,7 @@ static int exec_by_slurm(const struct options* options, const berth_v1_ExecReply
     BERTH_FAIL(
         &failure, BERTH_JOIN_FAILED, (berth_host()),
         (BERTH_TEXT("user namespaces are off here, and srun could not be started: %s", strerror(errno))), ());
-    return print_failure(&failure, STATUS_BERTH_FAILED);
+    return berth_print_failure(&failure, BERTH_STATUS_FAILED);
 }
 
 /* Root enters as the container's user, never as root: nothing privileged runs inside an image. */
@@ -154,34 +147,7 @@ static int join_failed(const char* call) {
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_JOIN_FAILED, (berth_host()), (BERTH_TEXT("%s: %s", call, strerror(errno))),
                ());
-    return print_failure(&failure, STATUS_BERTH_FAILED);
-}
-
-/* Where the command starts: where the user says, where the container's programs do, or where this one is.
- * `here` may be NULL. 0, or the exit status after telling the user. */
-static int choose_directory(const struct options* options, const berth_v1_Interior* interior,
-                            const char* here) {
-    const bool said = options->workdir != NULL;
-    const bool configured = interior->workdir[0] != '\0';
-    const char* directory = said ? options->workdir : configured ? interior->workdir : here;
-    if (berth_change_directory(directory)) return 0;
-    if (said || (configured && interior->workdir_needed)) {
-        struct berth_failure failure;
-        BERTH_FAIL(&failure, BERTH_WORKDIR, (directory), (BERTH_TEXT("chdir: %s", strerror(errno))), ());
-        return print_failure(&failure, STATUS_BERTH_FAILED);
-    }
-    berth_change_directory(interior->fallback_workdir);
-    return 0;
-}
-
-static int change_environment(const struct options* options, const berth_v1_ExecReply* container,
-                              struct berth_failure* failure) {
-    const struct berth_environment environment = berth_received_environment();
-    if (berth_apply_environment(&environment, &berth_own_variables, failure) < 0) return -1;
-    for (int i = 0; i < options->environment_count; i++) putenv(options->environment[i]);
-    setenv("BERTH_CONTAINER", container->container_id, 1);
-    setenv("BERTH_IMAGE", container->image, 1);
-    return 0;
+    return berth_print_failure(&failure, BERTH_STATUS_FAILED);
 }
 
 static int run_inside(const struct options* options, const berth_v1_ExecReply* container,
@@ -193,24 +159,17 @@ static int run_inside(const struct options* options, const berth_v1_ExecReply* c
     const char* here = getcwd(cwd, sizeof cwd);
     if (become_owner(container, &failure) < 0 || berth_enter(namespaces, interior, &failure) < 0 ||
         berth_drop_bounding_set(interior, &failure) < 0)
-        return print_failure(&failure, STATUS_BERTH_FAILED);
+        return berth_print_failure(&failure, BERTH_STATUS_FAILED);
     if (!container->user_namespace && setresuid(container->uid, container->uid, container->uid) < 0)
         return join_failed("setresuid");
     if (berth_drop_privileges(interior, &failure) < 0 || (from_root && berth_guard_terminal(&failure) < 0))
-        return print_failure(&failure, STATUS_BERTH_FAILED);
-    const int status = choose_directory(options, interior, here);
+        return berth_print_failure(&failure, BERTH_STATUS_FAILED);
+    const int status = berth_choose_directory(options->workdir, interior, here);
     if (status != 0) return status;
-    if (change_environment(options, container, &failure) < 0)
-        return print_failure(&failure, STATUS_BERTH_FAILED);
-    execvp(options->command[0], options->command);
-    if (errno == ENOENT || errno == ENOTDIR) {
-        BERTH_FAIL(&failure, BERTH_COMMAND_NOT_FOUND, (options->command[0]),
-                   (BERTH_TEXT("execvp: %s", strerror(errno))), ());
-    } else {
-        BERTH_FAIL(&failure, BERTH_COMMAND_NOT_RUNNABLE, (options->command[0]),
-                   (BERTH_TEXT("execvp: %s", strerror(errno))), ());
-    }
-    return print_failure(&failure, (int)failure.exit_status);
+    const struct berth_identity identity = {.id = container->container_id, .image = container->image};
+    if (berth_change_environment(&identity, options->environment, options->environment_count, &failure) < 0)
+        return berth_print_failure(&failure, BERTH_STATUS_FAILED);
+    return berth_become(options->command);
 }
 
 int berth_exec(int argc, char** argv) {
@@ -235,14 +194,14 @@ int berth_exec(int argc, char** argv) {
     BERTH_DESCRIPTORS namespaces = {.count = 0};
     if (connection < 0 || berth_send(connection, &request, &failure) < 0 ||
         berth_receive(connection, TIMEOUT_MS, &reply, &namespaces, NULL, &failure) < 0)
-        return print_failure(&failure, STATUS_BERTH_FAILED);
+        return berth_print_failure(&failure, BERTH_STATUS_FAILED);
     const berth_v1_ExecReply* container = &reply.body.exec;
     if (reply.which_body == berth_v1_Reply_exec_tag && namespaces.count == 0)
         return exec_by_slurm(&options, container);
     if (reply.which_body != berth_v1_Reply_exec_tag ||
         namespaces.count != berth_descriptors_of(container->user_namespace, &container->interior)) {
         BERTH_FAIL(&failure, BERTH_PROTOCOL_FRAME, (), ("the reply lacks the container's namespaces"), ());
-        return print_failure(&failure, STATUS_BERTH_FAILED);
+        return berth_print_failure(&failure, BERTH_STATUS_FAILED);
     }
     return run_inside(&options, container, &namespaces);
 }

@@ -38,6 +38,9 @@ interface Item {
   readonly mode: number;
 }
 
+/** Other names of `berth`, for scripts that were written for Shifter. */
+const COMMANDS = ['shifter', 'shifterimg'];
+
 /**
  * Puts what a package installs under a directory, as it is to lie on a node. Debian's packages and the RPMs are both made
  * from this.
@@ -75,6 +78,7 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
       .filter((name) => name !== 'berth-healthcheck')
       .map((name) => program(`/usr/lib/berth/${name}`, built('bin', name))),
     { path: '/usr/lib/berth/berth-healthcheck', content: { link: '../../bin/berth' }, mode: 0 },
+    ...COMMANDS.map((name) => ({ path: `/usr/bin/${name}`, content: { link: 'berth' }, mode: 0 })),
     ...['berthd.js', 'cli.js', 'canary.squashfs', 'package.json'].map((name) =>
       file(`/usr/lib/berth/${name}`, built('lib', name)),
     ),

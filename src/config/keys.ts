@@ -159,6 +159,18 @@ export const keys = {
         "Whether programs are started by the image's entrypoint where nobody says otherwise (`--container-entrypoint`, " +
         '`--no-container-entrypoint`).',
     }),
+    run: choice(['anyone', 'root'], {
+      default: 'anyone',
+      description:
+        'Who may run containers on this host without Slurm launching them (`berth run`, `shifter`). They are the same ' +
+        "containers, with the user's rights and no others. Set `root` where users are to have them in job steps alone.",
+    }),
+    shifter: flag({
+      default: true,
+      description:
+        "Whether containers have a `shifter` command, at the end of the `PATH`, so that Shifter's job scripts need no change: " +
+        'in a container of the image that a script asks for, it starts the program there.',
+    }),
     passwd: absolutePath({
       default: '',
       orEmpty: true,

@@ -1,4 +1,5 @@
 import type { ImageServer, ServerRecord } from './image-server.js';
+import { isProcessRecord, type ProcessRecord } from './process-record.js';
 import type { Interior } from './interior.js';
 import { NAMED } from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
@@ -28,6 +29,8 @@ export interface ContainerRecord {
   readonly restricted?: boolean;
   /** What serves the image, where that is a FUSE mount. */
   readonly server?: ServerRecord;
+  /** Of one that belongs to no job: the processes that it lasts for. */
+  readonly holders?: readonly ProcessRecord[];
   /** What it was asked to be like: `optionsKey` of src/options. */
   readonly optionsKey?: string;
   /** Absent where an earlier version of berthd built it. */
@@ -64,7 +67,8 @@ export function isRecord(value: unknown): value is ContainerRecord {
     Array.isArray(fields.gids) &&
     fields.gids.every((gid) => Number.isInteger(gid)) &&
     typeof fields.userNamespace === 'boolean' &&
-    (fields.server === undefined || isServer(fields.server)) &&
+    (fields.server === undefined || isProcessRecord(fields.server)) &&
+    (fields.holders === undefined || (Array.isArray(fields.holders) && fields.holders.every(isProcessRecord))) &&
     (fields.stepId === undefined || Number.isInteger(fields.stepId)) &&
     (fields.cacheSize === undefined || Number.isInteger(fields.cacheSize)) &&
     (fields.isWritable === undefined || typeof fields.isWritable === 'boolean') &&
@@ -75,12 +79,6 @@ export function isRecord(value: unknown): value is ContainerRecord {
   );
 }
 
-function isServer(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const { pid, started } = value as Partial<Record<keyof ServerRecord, unknown>>;
-  return Number.isInteger(pid) && Number(pid) > 1 && Number.isInteger(started);
-}
-
 /** A container that is being built. */
 export interface Reservation extends ContainerRecord {
   /** Framed answers to launches, by what the programs want their own way. */
@@ -89,6 +87,8 @@ export interface Reservation extends ContainerRecord {
 
 /** A container on this node: a pinned mount namespace, and what belongs to it in memory. */
 export interface Container extends Reservation {
+  /** As in the record, which follows: {@link Registry.hold}. */
+  holders: readonly ProcessRecord[];
   /** The user namespace where there is one, the mount namespace, then others that the container has of its own. */
   readonly namespaces: readonly number[];
   /** What serves its image; undefined where the kernel does, or when it had ended before berthd started. */
@@ -97,6 +97,11 @@ export interface Container extends Reservation {
   readonly mntns: number;
   /** The last launches into it, newest last. */
   readonly launches: v1.Launch.$Properties[];
+}
+
+/** What the container is called; empty where nobody gave it a name. */
+export function nameOf({ optionsKey = '' }: Pick<ContainerRecord, 'optionsKey'>): string {
+  return optionsKey.startsWith(NAMED) ? optionsKey.slice(NAMED.length) : '';
 }
 
 /**

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { native } from '../native/index.js';
+import { openProcess, startOf, type ProcessRecord } from './process-record.js';
 
 /** How long a server may take to end by itself once nothing needs it: milliseconds. */
 const GRACE = 3000;
@@ -7,12 +7,8 @@ const GRACE = 3000;
 /** How often to look meanwhile: milliseconds. */
 const LOOK = 100;
 
-/** Which process serves a container's image: the same numbers are never two processes of one start of the node. */
-export interface ServerRecord {
-  readonly pid: number;
-  /** Since the node's start, in the kernel's ticks: proc(5), /proc/PID/stat, starttime. */
-  readonly started: number;
-}
+/** Which process serves a container's image. */
+export type ServerRecord = ProcessRecord;
 
 /**
  * The process that serves a container's FUSE mount. It is nobody's child, and ends by itself when the mount goes: with the
@@ -30,12 +26,9 @@ export class ImageServer {
   }
 
   /** Another's word for it, if that process still runs. */
-  static adopt({ pid, started }: ServerRecord): ImageServer | undefined {
-    const pidfd = native.openPidfd(pid);
-    if (pidfd === undefined) return undefined;
-    if (startOf(pid) === started && !native.hasEnded(pidfd)) return new ImageServer({ pid, started }, pidfd);
-    native.close(pidfd);
-    return undefined;
+  static adopt(record: ServerRecord): ImageServer | undefined {
+    const pidfd = openProcess(record);
+    return pidfd === undefined ? undefined : new ImageServer(record, pidfd);
   }
 
   /** @param pidfd of the process with that number; its own from now on. */
@@ -60,18 +53,5 @@ export class ImageServer {
   /** Forgets it. */
   release(): void {
     native.close(this.#pidfd);
-  }
-}
-
-/** When the process was started; undefined when there is none. */
-function startOf(pid: number): number | undefined {
-  try {
-    // Its name, in parentheses, may have any character.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return Number(fields[19]);
-  } catch {
-    return undefined;
   }
 }

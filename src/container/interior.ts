@@ -7,6 +7,8 @@ export interface ImageWords {
   readonly environment: readonly { readonly name: string; readonly value: string }[];
   readonly workdir: string;
   readonly entrypoint: readonly string[];
+  /** What is run by default; absent in what an earlier berthd noted. */
+  readonly command?: readonly string[];
 }
 
 /** Most of an image's variables that count, and their longest: what a rank carries to its execve(2). */
@@ -29,6 +31,7 @@ export function imageWords(config: JsonObject | undefined): ImageWords {
     environment: textsOf(words['Env']).slice(0, MOST_VARIABLES).flatMap(variableOf),
     workdir: typeof workdir === 'string' && workdir.startsWith('/') && !workdir.includes('\0') ? workdir : '',
     entrypoint: textsOf(words['Entrypoint']),
+    command: textsOf(words['Cmd']),
   };
 }
 

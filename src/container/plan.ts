@@ -15,6 +15,7 @@ import {
 } from '../options/index.js';
 import { v1 } from '../protocol/index.js';
 import type { Owner } from './owner.js';
+import { shifterChanges, shifterMounts } from './shifter.js';
 
 /** A volume that berthd has to mount before the builder can put it into its place. */
 export type PreparedVolume = SquashfsVolume | CacheVolume;
@@ -77,7 +78,7 @@ export function planContainer(
     mounts: parts.map(({ origin, message }) => ({ origin, message })),
     prepared: parts.flatMap(({ prepared }) => (prepared ? [prepared] : [])),
     files: modules.files,
-    environment: [...siteEnvironment(owner, config), ...modules.environment],
+    environment: [...siteEnvironment(owner, config), ...modules.environment, ...shifterChanges(config)],
   };
 }
 
@@ -94,6 +95,7 @@ function ownMounts(owner: Owner, config: Config, options: ContainerOptions, spoo
     own('/sys'),
     own('/dev', { devices: true }),
     ...(spoolDir ? [own(spoolDir, { optional: true })] : []),
+    ...shifterMounts(config),
   ];
 }
 

@@ -2,7 +2,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 
 /** Who is in a mount namespace. */
 export interface Occupants {
-  readonly processes: number;
+  readonly pids: readonly number[];
   /** Those that slurmstepd started. */
   readonly ranks: number;
 }
@@ -30,8 +30,8 @@ async function look(): Promise<Map<number, Occupants>> {
       const inode = await mountNamespace(pid);
       if (inode === undefined || inode === own) return;
       const isRank = (await parentName(pid)).startsWith('slurmstepd');
-      const { processes, ranks } = found.get(inode) ?? { processes: 0, ranks: 0 };
-      found.set(inode, { processes: processes + 1, ranks: ranks + (isRank ? 1 : 0) });
+      const { pids, ranks } = found.get(inode) ?? { pids: [], ranks: 0 };
+      found.set(inode, { pids: [...pids, Number(pid)], ranks: ranks + (isRank ? 1 : 0) });
     }),
   );
   return found;

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { native } from '../native/index.js';
 import type { Namespaces } from './builder.js';
 import { ImageServer } from './image-server.js';
 import { containerKey, isRecord, type Container, type ContainerRecord, type Reservation } from './container.js';
+import type { ProcessRecord } from './process-record.js';
 
 /** Launches remembered for each container. */
 const LAUNCHES_KEPT = 32;
@@ -87,6 +88,21 @@ export class Registry {
     return undefined;
   }
 
+  /** Is this container still known, or has it been let go of? */
+  has({ id }: Container): boolean {
+    return this.#containers.has(id);
+  }
+
+  /** Notes which processes a container that belongs to no job lasts for. */
+  hold(container: Container, holders: readonly ProcessRecord[]): void {
+    container.holders = holders;
+    const record = this.#readRecord(container.id);
+    if (!record) return;
+    const path = this.#recordOf(container.id);
+    writeFileSync(`${path}.new`, JSON.stringify({ ...record, holders }), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
   all(): Container[] {
     return [...this.#containers.values()];
   }
@@ -105,6 +121,7 @@ export class Registry {
     const { id } = record;
     const container: Container = {
       ...record,
+      holders: record.holders ?? [],
       imageServer: record.server && ImageServer.adopt(record.server),
       namespaces: [...(user === undefined ? [] : [user]), mount, ...others],
       mntns: native.namespaceId(mount),

@@ -61,6 +61,11 @@ export class Connection {
     return this.#closed;
   }
 
+  /** The supplementary groups that the client had when it connected. */
+  peerGroups(): number[] {
+    return native.peerGroups(this.#fd);
+  }
+
   /** Does the client read too slowly for what it is told? */
   get congested(): boolean {
     return this.socket.writableNeedDrain;

@@ -4,6 +4,7 @@ import {
   accountOf,
   interiorMessage,
   launchReply,
+  nameOf,
   occupants,
   PLAIN_INTERIOR,
   type Container,
@@ -15,6 +16,7 @@ import {
   closeVolumeFiles,
   findVolumeFiles,
   preparesVolumes,
+  type Holders,
   type Launched,
   type Launcher,
   type LaunchOrder,
@@ -35,13 +37,15 @@ import { ImageHandlers, type ImageParts } from './images.js';
 import type { PullSessions } from './pulls.js';
 import type { Reconciler } from './reconcile.js';
 import { launchOrder } from './requests.js';
+import { Runs } from './runs.js';
 import type { Uses } from './uses.js';
+import { waiterAt } from './waiting.js';
 
 /** Shortest prefix of a container's id that `berth exec` takes. */
 const SHORTEST_PREFIX = 4;
 
-/** Longest progress that C takes, in bytes: proto/berth.options. */
-const MOST_TOLD = 255;
+/** Most holders of a container that C takes: proto/berth.options. */
+const MOST_HOLDERS = 64;
 
 /** SLURM_PENDING_STEP (slurm.h): what comes before a job's steps, like its prolog. */
 const PENDING_STEP = 0xfffffffd;
@@ -49,6 +53,7 @@ const PENDING_STEP = 0xfffffffd;
 /** What berthd consists of, for the handlers. */
 export interface Parts extends ImageParts {
   readonly launcher: Launcher;
+  readonly holders: Holders;
   readonly puller: Puller;
   readonly pathImages: PathImages;
   readonly saves: Saves;
@@ -66,10 +71,12 @@ export class Handlers {
 
   readonly #images: ImageHandlers;
   readonly #imageRequests: ImageRequests;
+  readonly #runs: Runs;
 
   constructor(private readonly parts: Parts) {
     this.#images = new ImageHandlers(parts);
     this.#imageRequests = new ImageRequests(parts);
+    this.#runs = new Runs(parts);
   }
 
   /**
@@ -82,6 +89,7 @@ export class Handlers {
       this.#rankJoined(new v1.RankJoined(request.rankJoined), connection);
       return;
     }
+    if (request.run) return this.#runs.run(new v1.RunRequest(request.run), connection);
     if (request.jobEnd) {
       this.#jobEnd(request.jobEnd.jobId ?? 0, connection);
       return;
@@ -284,7 +292,7 @@ export class Handlers {
 
   #exec(request: v1.ExecRequest, connection: Connection): void {
     const container = this.#find(request, connection);
-    const { id, jobId, uid, gid, gids, userNamespace, nodeName, requestedImage, home } = container;
+    const { id, jobId, uid, gid, gids, userNamespace, nodeName, requestedImage, home, holders } = container;
     const reply = frame(
       encodeReply({
         exec: {
@@ -298,22 +306,26 @@ export class Handlers {
           image: requestedImage,
           home,
           interior: interiorMessage(container.interior ?? PLAIN_INTERIOR, NOTHING_ASKED_FOR.options, false),
+          holders: holders.slice(0, MOST_HOLDERS).map(({ pid, started }) => ({ pid, started: String(started) })),
         },
       }),
     );
     // Without a user namespace only root can join; a user's command then goes through srun.
-    const joins = userNamespace || connection.peer.uid === 0;
+    const joins = !request.look && (userNamespace || connection.peer.uid === 0);
     connection.replyWithDescriptors(reply, joins ? container.namespaces : []);
-    this.parts.requests.event(connection, { job: jobId, container: id }, 'exec');
+    if (!request.look) this.parts.requests.event(connection, { job: jobId, container: id }, 'exec');
   }
 
   /** Among the peer's own containers, so that others' are not even known to exist. */
   #find({ container: name, jobId }: v1.ExecRequest, { peer }: Connection): Container {
     const own = this.parts.registry.all().filter((container) => mayUse(peer, container));
+    const named = own.filter((container) => name !== '' && nameOf(container) === name);
     const matches =
       jobId > 0
         ? own.filter((container) => container.jobId === jobId)
-        : own.filter(({ id }) => id === name || (name.length >= SHORTEST_PREFIX && id.startsWith(name)));
+        : named.length > 0
+          ? named
+          : own.filter(({ id }) => id === name || (name.length >= SHORTEST_PREFIX && id.startsWith(name)));
     const asked = jobId > 0 ? `of job ${jobId}` : name;
     const [first, ...more] = matches;
     if (!first) throw new BerthError('BERTH_CONTAINER_UNKNOWN', { name: asked, host: hostname() });
@@ -329,18 +341,17 @@ export class Handlers {
 }
 
 function waiterOf(purpose: v1.Purpose, connection: Connection): Waiter {
-  const tell = (text: string): void => {
-    // slurmstepd expects one answer, and soon.
-    if (purpose !== v1.Purpose.PURPOSE_RANK) return;
-    connection.reply({ launchProgress: { text: text.replace(/[^ -~]/g, '?').slice(0, MOST_TOLD) } });
-  };
-  return { gone: connection.closed, tell };
+  const waiter = waiterAt(connection);
+  // slurmstepd expects one answer, and soon.
+  return purpose === v1.Purpose.PURPOSE_RANK ? waiter : { ...waiter, tell: () => undefined };
 }
 
 function describe(container: Container, ranks: number, timeline: boolean): v1.Container.$Properties {
   const { id, jobId, uid, user, image, digest, created, userNamespace } = container;
   const launches = timeline ? container.launches.map(inOrder) : [];
-  return { id, jobId, uid, user, image, digest, created, ranks, userNamespace, launches };
+  const runs = jobId === 0 ? container.holders.length : ranks;
+  const name = nameOf(container);
+  return { id, jobId, uid, user, image, digest, created, ranks: runs, userNamespace, launches, name };
 }
 
 /** Phases are recorded as they end; people read them as they begin. */

@@ -8,7 +8,7 @@ import { Builders, Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
-import { Designer, Launcher, PathImages, Puller, removeHookBundles, Saves } from '../launch/index.js';
+import { Designer, Holders, Launcher, PathImages, Puller, removeHookBundles, Saves } from '../launch/index.js';
 import { manualText } from '../manual/index.js';
 import { Modules } from '../modules/index.js';
 import { native } from '../native/index.js';
@@ -52,6 +52,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const uses = new Uses(registry, store, log);
   const puller = new Puller(config, store, join(runtimeDirectory, 'berthd.sock'));
   const pathImages = new PathImages(config, store.files, store.turns);
+  const holders = new Holders(registry, (container) => uses.endOne(container), log);
   const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);
   const tidier = new Tidier();
@@ -68,6 +69,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     config,
     designer,
     launcher,
+    holders,
     puller,
     pathImages,
     saves: new Saves(config, store, registry),
@@ -98,6 +100,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   removeHookBundles(runtimeDirectory);
   const removed = await store.recover();
   void reconciler.atStart();
+  void holders.atStart();
   builders.keepSpare();
   tellSystemd('READY=1');
   log.info({ version, adopted, removed, socket: join(runtimeDirectory, 'berthd.sock') }, 'berthd is ready');

@@ -65,7 +65,8 @@ export class Reconciler {
   /** Ends empty containers, at least `youngest` seconds old, of jobs that Slurm has no longer on this node. */
   async #askSlurm(youngest: number): Promise<void> {
     const oldEnough = Math.floor(Date.now() / 1000) - youngest;
-    const candidates = this.registry.all().filter(({ created }) => created <= oldEnough);
+    const ofJobs = this.registry.all().filter(({ jobId }) => jobId !== 0);
+    const candidates = ofJobs.filter(({ created }) => created <= oldEnough);
     if (candidates.length === 0) return;
     this.#asked = performance.now();
     try {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { v1 } from '../protocol/index.js';
 import { BerthError } from '../errors/index.js';
@@ -37,6 +38,41 @@ export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
   };
 }
 
+/** Who asks for a run, as the kernel says. */
+export interface Asker {
+  readonly uid: number;
+  readonly gid: number;
+  readonly gids: readonly number[];
+  /** 0 outside of jobs. */
+  readonly jobId: number;
+  readonly stepId: number;
+}
+
+/**
+ * What a user who runs a container asks for, with everything checked that later code relies on.
+ *
+ * @throws BerthError BERTH_PROTOCOL_FRAME naming the field that is wrong; BERTH_IMAGE_NAME; BERTH_OPTION and its like.
+ */
+export function runOrder({ image, options, alone }: v1.RunRequest, asker: Asker): LaunchOrder {
+  check(image.length <= MOST_IMAGE, 'image');
+  const asked = askedFor(options.map(writtenOption));
+  const { name, save } = asked.options;
+  check(image.length > 0 || name !== undefined, 'image');
+  if (save !== undefined) {
+    const why = 'a container is saved when the job step ends that it was made for, and this is none';
+    throw new BerthError('BERTH_OPTION', { option: '--container-save', value: save, why });
+  }
+  const isShared = name !== undefined || !alone;
+  return {
+    ...asker,
+    image: image === '' ? '' : imageKey(image),
+    ...asked,
+    optionsKey: isShared ? asked.optionsKey : `alone=${randomBytes(8).toString('hex')}`,
+    nodeName: hostname(),
+    spoolDir: '',
+  };
+}
+
 /** A path stays what it is: only its file tells whether it is the same as another. */
 function imageKey(image: string): string {
   const reference = parseReference(image);
@@ -48,7 +84,8 @@ function imageKey(image: string): string {
 }
 
 function check(holds: boolean, field: string): void {
-  if (!holds) throw new BerthError('BERTH_PROTOCOL_FRAME', { why: `a launch request has no usable ${field}` });
+  if (!holds)
+    throw new BerthError('BERTH_PROTOCOL_FRAME', { why: `the request for a container has no usable ${field}` });
 }
 
 function isPlainAbsolute(path: string): boolean {

@@ -42,6 +42,13 @@ export class Uses {
     }
   }
 
+  /** A container that belonged to no job is gone. */
+  endOne({ digest }: Container): void {
+    const isUsed = this.registry.all().some((other) => other.jobId === 0 && other.digest === digest);
+    if (isUsed || !this.#digests.get(0)?.delete(digest)) return;
+    this.#enqueue(() => this.store.unuse(digest, 0));
+  }
+
   /** A job's containers are gone. */
   end(jobId: number): void {
     const digests = this.#digests.get(jobId);

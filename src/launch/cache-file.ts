@@ -119,7 +119,7 @@ async function makeFile(
     path: volume.source,
     words: [allowed],
     policy,
-    caller: caller.pidfd,
+    caller: caller.mountNamespace ?? caller.pidfd,
     descriptors: [formatted],
     timeout,
   });

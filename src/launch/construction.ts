@@ -73,7 +73,7 @@ export class Construction {
   /** @throws BerthError whatever keeps the container from being built. */
   async construct(request: LaunchUnderWay): Promise<Container> {
     const timeout = this.config.container.buildTimeout * 1000;
-    const builder = new ContainerBuilder(request.caller.pidfd, this.builders);
+    const builder = new ContainerBuilder(request.caller.mountNamespace ?? request.caller.pidfd, this.builders);
     try {
       const prepared = await inTime(this.#prepare(request, builder), timeout, release);
       try {

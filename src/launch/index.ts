@@ -1,6 +1,8 @@
 export { Designer, type Design } from './designer.js';
 export { removeHookBundles } from './hooks.js';
 export { Launcher, type Launched } from './launcher.js';
+export { Holders } from './holders.js';
+export { membershipOf, type Membership } from './membership.js';
 export type { Caller, FoundFile, LaunchOrder, VolumeFiles } from './order.js';
 export { closeAside } from './opener.js';
 export { PathImages, type WantedFile } from './path-images.js';

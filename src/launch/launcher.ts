@@ -13,7 +13,7 @@ import { Timeline } from './timeline.js';
 import { cacheSizeOf, checkCacheSize, preparesVolumes } from './volumes.js';
 import { checkWritableDirectory, writableDirectoryOf } from './writable-directory.js';
 
-/** Containers that one job may have on a node: pins take kernel memory that all users share. */
+/** Containers that one job, or one user without a job, may have on a node: pins take kernel memory that all users share. */
 const MOST_PER_JOB = 64;
 
 export interface Launched {
@@ -202,14 +202,17 @@ export class Launcher {
     }
   }
 
-  #checkCount({ jobId, nodeName, options }: LaunchOrder): void {
-    const ready = this.#containersOf(jobId);
-    const building = [...this.#builds.values()].filter((build) => build.jobId === jobId);
-    const count = ready.length + building.length;
+  /** Of a job, or of a user without one. */
+  #checkCount(order: LaunchOrder): void {
+    const { jobId, uid, nodeName, options } = order;
+    const all = [...this.registry.all(), ...this.#builds.values()];
+    const counted = all.filter((each) => each.jobId === jobId && (jobId !== 0 || each.uid === uid));
+    const count = counted.length;
     if (count >= MOST_PER_JOB) {
+      if (jobId === 0) throw new BerthError('BERTH_TOO_MANY_RUNS', { count, host: nodeName });
       throw new BerthError('BERTH_TOO_MANY_CONTAINERS', { job: jobId, count, host: nodeName });
     }
-    const cached = [...ready, ...building].reduce((sum, { cacheSize = 0 }) => sum + cacheSize, 0);
+    const cached = counted.reduce((sum, { cacheSize = 0 }) => sum + cacheSize, 0);
     checkCacheSize(options, cached, this.config);
   }
 
@@ -235,6 +238,7 @@ export class Launcher {
    * @throws BerthError BERTH_JOB_ENDED when the caller is gone.
    */
   mountNamespaceOf(caller: Caller, order: LaunchOrder): number {
+    if (caller.mountNamespace !== undefined) return native.namespaceId(caller.mountNamespace);
     try {
       const fd = native.openNamespace(caller.pid, caller.pidfd, 'mnt');
       try {

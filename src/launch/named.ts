@@ -2,16 +2,19 @@ import type { Container } from '../container/index.js';
 import { BerthError } from '../errors/index.js';
 import type { LaunchOrder } from './order.js';
 
-type Named = Pick<LaunchOrder, 'options' | 'image' | 'stepId' | 'nodeName'>;
+type Named = Pick<LaunchOrder, 'options' | 'image' | 'jobId' | 'stepId' | 'nodeName'>;
+
+const whose = ({ jobId }: Named): string => (jobId === 0 ? 'you have' : 'the job has');
 
 /**
  * May a launch use this container, which is there already?
  *
  * @throws BerthError BERTH_CONTAINER_NAME when it asked for a new one. All ranks of the step that made it may.
  */
-export function checkNameOf(container: Container, { options, stepId, nodeName }: Named): void {
+export function checkNameOf(container: Container, order: Named): void {
+  const { options, stepId, nodeName } = order;
   if (options.name?.mode !== 'create' || container.stepId === stepId) return;
-  const why = 'the job has a container of that name already, and a new one was asked for (create)';
+  const why = `${whose(order)} a container of that name already, and a new one was asked for (create)`;
   throw new BerthError('BERTH_CONTAINER_NAME', { name: options.name.name, host: nodeName, why });
 }
 
@@ -20,12 +23,13 @@ export function checkNameOf(container: Container, { options, stepId, nodeName }:
  *
  * @throws BerthError BERTH_CONTAINER_NAME when it asked for one that is there, or does not say of which image.
  */
-export function checkNewName({ options, image, nodeName }: Named): void {
+export function checkNewName(order: Named): void {
+  const { options, image, nodeName } = order;
   const { name } = options;
   if (!name || (image !== '' && name.mode !== 'exec')) return;
   const why =
     name.mode === 'exec'
-      ? 'the job has no container of that name, and none was to be made (exec)'
-      : 'the job has no container of that name, and no image was given to make it of';
+      ? `${whose(order)} no container of that name, and none was to be made (exec)`
+      : `${whose(order)} no container of that name, and no image was given to make it of`;
   throw new BerthError('BERTH_CONTAINER_NAME', { name: name.name, host: nodeName, why });
 }

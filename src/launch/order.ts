@@ -5,6 +5,8 @@ export interface Caller {
   readonly pid: number;
   /** Stays the connection's: it outlives the launch. */
   readonly pidfd: number;
+  /** Its mount namespace, where that was looked at: what the process has later may be another. */
+  readonly mountNamespace?: number;
 }
 
 /** The files of a container's squashfs volumes, by the path that the user gave. */

@@ -137,7 +137,7 @@ export class PathImages {
     const timeout = this.config.container.buildTimeout * 1000;
     try {
       const policy = isVolume ? this.config.volumes : undefined;
-      const opened = await openAsUser(order, path, caller.pidfd, timeout, policy);
+      const opened = await openAsUser(order, path, caller.mountNamespace ?? caller.pidfd, timeout, policy);
       if (!isVolume || (await isSquashfs(opened.descriptor))) return opened;
       closeAside(opened.descriptor);
       throw new OpenFault('it is no squashfs file');

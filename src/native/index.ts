@@ -36,6 +36,7 @@ export const cachefileExecutable: string = executable('berth-cachefile');
 export const packerExecutable: string = executable('berth-packer');
 export const saverExecutable: string = executable('berth-saver');
 export const entrypointExecutable: string = executable('berth-entrypoint');
+export const shifterExecutable: string = executable('berth-shifter');
 export const devicesExecutable: string = executable('berth-devices');
 export const fuseServerExecutable: string = executable('berth-fuse-server');
 export const converterExecutable: string = executable('berth-converter');

@@ -28,6 +28,22 @@ export function mayUse(peer: Peer, owner: { readonly uid: number }): boolean {
 }
 
 /**
+ * May this user run containers without Slurm?
+ *
+ * @param rule [container] run of the configuration
+ * @throws BerthError BERTH_NOT_PERMITTED
+ */
+export function requireRunning(peer: Peer, rule: 'root' | 'anyone'): void {
+  if (peer.uid === 0 || rule === 'anyone') return;
+  throw new BerthError('BERTH_NOT_PERMITTED', {
+    what: 'running a container without Slurm',
+    uid: peer.uid,
+    why: 'the site has set [container] run = "root"',
+    hint: 'let Slurm start it: srun --image=NAME COMMAND',
+  });
+}
+
+/**
  * May this user pull images?
  *
  * @param rule [store] pull of the configuration

@@ -46,6 +46,8 @@ describe('a configuration', () => {
         home: true,
         mounts: [],
         environment: [],
+        run: 'anyone',
+        shifter: true,
         remapRoot: false,
         writable: false,
         entrypoint: false,

@@ -14,19 +14,25 @@ import { importCommand } from './import.js';
 import { inspect } from './inspect.js';
 import { login } from './login.js';
 import { logout } from './logout.js';
+import { logs } from './logs.js';
 import { migrate } from './migrate.js';
 import { ps } from './ps.js';
 import { pull } from './pull.js';
 import { rmi } from './rmi.js';
+import { run } from './run.js';
 import { share } from './share.js';
+import { stop } from './stop.js';
 import { tag } from './tag.js';
 import { verify } from './verify.js';
 import { versionCommand } from './version.js';
 
 /** Every command, in the order of the overview. */
 export const commands: readonly Command[] = [
+  run,
   ps,
   exec,
+  logs,
+  stop,
   explain,
   env,
   images,

@@ -9,7 +9,8 @@ export const ps: Command = {
   summary: 'list the containers on this node',
   synopsis: ['ps [--timeline] [--json]'],
   description: [
-    'Lists your containers on this node: one for each of your jobs and images. RANKS is how many processes are inside now. ' +
+    'Lists your containers on this node: one for each of your jobs and images, and those of berth run, which have no job. ' +
+      'RANKS is how many ranks are inside now, or how many runs a container without a job lasts for. ' +
       'How many containers other users have is told below the list; root sees them all.',
   ],
   options: [
@@ -52,17 +53,20 @@ type ContainerView = ReturnType<typeof containerView>;
 
 function containerTable(containers: readonly ContainerView[], terminal: Terminal): string {
   const now = Date.now() / 1000;
+  const named = containers.some(({ name }) => name !== '');
   const columns = [
     { title: 'CONTAINER' },
     { title: 'JOB', right: true },
+    ...(named ? [{ title: 'NAME' }] : []),
     { title: 'USER' },
     { title: 'IMAGE' },
     { title: 'RANKS', right: true },
     { title: 'AGE', right: true },
   ];
-  const rows = containers.map(({ id, job, user, image, ranks, created }) => [
+  const rows = containers.map(({ id, job, name, user, image, ranks, created }) => [
     id.slice(0, 12),
-    String(job),
+    job === 0 ? '-' : String(job),
+    ...(named ? [name === '' ? '-' : name] : []),
     user,
     image,
     String(ranks),
@@ -80,6 +84,7 @@ function containerView(container: v1.Container.$Properties) {
   return {
     id: container.id ?? '',
     job: container.jobId ?? 0,
+    name: container.name ?? '',
     uid: container.uid ?? 0,
     user: container.user ?? '',
     image: container.image ?? '',

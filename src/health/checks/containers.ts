@@ -90,7 +90,8 @@ function unknownPins({ config, containers }: Context): Promise<string[]> {
 
 async function checkEmptyContainers({ containers, probe }: Context): Promise<Verdict> {
   const all = containers();
-  const old = all.filter(({ created }) => created < Date.now() / 1000 - YOUNGEST);
+  // What belongs to no job is held by processes, which may be outside.
+  const old = all.filter(({ jobId, created }) => jobId !== 0 && created < Date.now() / 1000 - YOUNGEST);
   const inside = old.length > 0 ? await occupants(old.map(({ mntns }) => mntns)) : undefined;
   const [first, ...more] = old.filter(({ mntns }) => inside?.has(mntns) !== true);
   if (!first) return pass(count(all.length, 'container'));

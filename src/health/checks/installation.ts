@@ -36,7 +36,7 @@ export const installationChecks: readonly Check[] = [
     id: 'versions',
     family: 'installation',
     reads:
-      'the version notes in berth.node, berth-builder, berth-opener, berth-cachefile, berth-packer, berth-saver, berth-devices, berth-fuse-server, berth-entrypoint, berth-probe, berth and the plugin',
+      'the version notes in berth.node, berth-builder, berth-opener, berth-cachefile, berth-packer, berth-saver, berth-devices, berth-fuse-server, berth-entrypoint, berth-shifter, berth-probe, berth and the plugin',
     rule: 'all have the version of the running berthd',
     matters: 'a half-finished upgrade fails launches with BERTH_PROTOCOL_VERSION, or in ways nobody has tested',
     hint: 'install the same version of all packages of Berth, then restart berthd',
@@ -124,6 +124,7 @@ function ownFiles(): string[] {
     'berth-devices',
     'berth-fuse-server',
     'berth-entrypoint',
+    'berth-shifter',
     'berth-probe',
     'berth',
     'berth.node',
