@@ -50,10 +50,12 @@ declare module 'berth-native' {
   }
 
   /**
-   * recvmsg(2) of one packet, at most 64 KiB, with the descriptors beside it. Waits on a thread of the pool, of which
-   * there are four, until one comes or the other side closes.
+   * recvmsg(2) of one packet, at most 64 KiB, with the descriptors beside it. Waits on a thread of its own, until one comes
+   * or the other side closes: a user's file system can keep a process from doing either, even one that was killed.
+   *
+   * @param timeout milliseconds, after which it is NativeError ETIMEDOUT; 0 for a process that cannot be held up so
    */
-  export function receivePacket(socket: number): Promise<Packet>;
+  export function receivePacket(socket: number, timeout: number): Promise<Packet>;
 
   /**
    * The content of a file of at most `limit` bytes, EFBIG for more. One turn of the thread pool, as a file system may

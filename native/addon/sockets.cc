@@ -102,6 +102,7 @@ void send_packet_binding(const Napi::CallbackInfo& info) {
 
 struct Packet {
     Fd socket;
+    int timeout = 0;  // milliseconds; 0 is for ever
     std::string bytes;
     std::vector<Fd> descriptors;
 };
@@ -109,15 +110,18 @@ struct Packet {
 Napi::Value receive_packet_binding(const Napi::CallbackInfo& info) {
     // A descriptor of its own: the caller may close theirs while this waits.
     Packet packet;
+    packet.timeout = integer(info, 1);
     packet.socket.reset(fcntl(integer(info, 0), F_DUPFD_CLOEXEC, 0));
     if (!packet.socket) {
         Failure failure;
         failure.set("fcntl", "socket");
         throw to_error(info.Env(), failure);
     }
-    return Task<Packet>::run(
+    return Wait<Packet>::run(
         info.Env(), std::move(packet),
         [](Packet& result, Failure& failure) {
+            if (result.timeout > 0 && await_readable(result.socket.get(), result.timeout, failure) < 0)
+                return -1;
             return receive_packet(result.socket.get(), kPacketLimit, result.bytes, result.descriptors,
                                   failure);
         },

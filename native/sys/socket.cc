@@ -1,10 +1,13 @@
 #include "socket.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 
 namespace berth {
@@ -133,6 +136,19 @@ int address_of(const char* path, sockaddr_un& address, Failure& failure) {
 }
 
 }  // namespace
+
+int await_readable(int socket, int timeout, Failure& failure) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout);
+    for (;;) {
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+        pollfd waiting = {socket, POLLIN, 0};
+        const int ready = poll(&waiting, 1, std::max(static_cast<int>(left.count()), 0));
+        if (ready > 0) return 0;
+        if (ready == 0) return failure.set("poll", "packet", ETIMEDOUT);
+        if (errno != EINTR) return failure.set("poll", "packet");
+    }
+}
 
 int receive_packet(int socket, size_t limit, std::string& bytes, std::vector<Fd>& descriptors,
                    Failure& failure) {

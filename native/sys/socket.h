@@ -34,6 +34,10 @@ int packet_pair(Fd& ours, Fd& theirs, Failure& failure);
 /// send(2) of one packet, without waiting for room.
 int send_packet(int socket, const void* bytes, size_t length, Failure& failure);
 
+/// Waits until there is a packet or the other side has closed, `timeout` milliseconds at most: then it is
+/// ETIMEDOUT.
+int await_readable(int socket, int timeout, Failure& failure);
+
 /// Waits for one packet with the descriptors that travel beside it, close-on-exec. An empty packet is the
 /// end: the other side has closed. EMSGSIZE when it is longer than `limit` or brings more descriptors than
 /// are taken.

@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { close } from 'node:fs';
 import { basename } from 'node:path';
 import type { Config } from '../config/index.js';
 import { systemWords } from '../errors/index.js';
-import { native, openerExecutable, type Packet } from '../native/index.js';
+import { isNativeError, native, openerExecutable, type Packet } from '../native/index.js';
 import type { User } from './user-process.js';
 
 /** A file that a user named, opened for reading with that user's rights. */
@@ -81,26 +81,34 @@ export async function runErrand(errand: Errand): Promise<Packet> {
     });
     started.catch(() => undefined);
     native.close(theirs);
-    const late = { isLate: false };
-    const timer = setTimeout(() => {
-      late.isLate = true;
-      child.kill('SIGKILL');
-    }, errand.timeout);
     try {
       native.sendPacket(ours, requestOf(errand));
-      const answer = await Promise.race([native.receivePacket(ours), started]);
-      if (!late.isLate) {
-        explainRefusal(answer);
-        return answer;
-      }
-      for (const descriptor of answer.descriptors) closeAside(descriptor);
-      throw new OpenFault(`its file system did not answer within ${errand.timeout / 1000} s`);
+      const answer = await Promise.race([answerOf(child, ours, errand.timeout), started]);
+      explainRefusal(answer);
+      return answer;
     } finally {
-      clearTimeout(timer);
       child.kill('SIGKILL');
     }
   } finally {
     native.close(ours);
+  }
+}
+
+/**
+ * What a process says that may wait for a user's file system. One that says nothing in time is killed; it may live on until
+ * that file system answers, and holds nobody up.
+ *
+ * @param timeout milliseconds
+ * @throws OpenFault when it says nothing in time.
+ */
+export async function answerOf(child: ChildProcess, socket: number, timeout: number): Promise<Packet> {
+  try {
+    return await native.receivePacket(socket, timeout);
+  } catch (error) {
+    if (!isNativeError(error, 'ETIMEDOUT')) throw error;
+    child.kill('SIGKILL');
+    child.unref();
+    throw new OpenFault(`its file system did not answer within ${timeout / 1000} s`);
   }
 }
 

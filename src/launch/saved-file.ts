@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { native, saverExecutable } from '../native/index.js';
-import { explainRefusal, OpenFault, requestOf } from './opener.js';
+import { native, saverExecutable, type Packet } from '../native/index.js';
+import { answerOf, explainRefusal, OpenFault, requestOf } from './opener.js';
 import type { User } from './user-process.js';
 
 /** Milliseconds for which the file's last step is waited for: its file system writes it down then. */
@@ -35,7 +35,7 @@ export class SavedFile {
     native.close(theirs);
     try {
       native.sendPacket(ours, requestOf({ user, path }));
-      const [descriptor] = (await answerOf(saver, ours, timeout)).descriptors;
+      const [descriptor] = (await wordOf(saver, ours, timeout)).descriptors;
       if (descriptor === undefined) throw new OpenFault('the process that makes it ended without an answer');
       return new SavedFile(saver, ours, descriptor);
     } catch (error) {
@@ -51,7 +51,7 @@ export class SavedFile {
    */
   async commit(): Promise<void> {
     native.sendPacket(this.socket, 'commit');
-    const { text } = await answerOf(this.saver, this.socket, COMMIT_LIMIT);
+    const { text } = await wordOf(this.saver, this.socket, COMMIT_LIMIT);
     if (text !== 'done') throw new OpenFault('the process that keeps it ended without an answer');
   }
 
@@ -62,22 +62,12 @@ export class SavedFile {
   }
 }
 
-async function answerOf(saver: ChildProcess, socket: number, timeout: number): ReturnType<typeof native.receivePacket> {
+async function wordOf(saver: ChildProcess, socket: number, timeout: number): Promise<Packet> {
   const started = new Promise<never>((_, reject) => {
     saver.once('error', (error) => reject(new OpenFault(`its saver could not be started: ${error.message}`)));
   });
   started.catch(() => undefined);
-  const late = { isLate: false };
-  const timer = setTimeout(() => {
-    late.isLate = true;
-    saver.kill('SIGKILL');
-  }, timeout);
-  try {
-    const answer = await Promise.race([native.receivePacket(socket), started]);
-    if (late.isLate) throw new OpenFault(`its file system did not answer within ${timeout / 1000} s`);
-    explainRefusal(answer);
-    return answer;
-  } finally {
-    clearTimeout(timer);
-  }
+  const answer = await Promise.race([answerOf(saver, socket, timeout), started]);
+  explainRefusal(answer);
+  return answer;
 }

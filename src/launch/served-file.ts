@@ -6,6 +6,9 @@ import { BerthError, systemWords } from '../errors/index.js';
 import { fuseServerExecutable, native } from '../native/index.js';
 import { collectMessages, lastWords, type User } from './user-process.js';
 
+/** How long a server may take to start: milliseconds. Nothing of a user's holds it up. */
+const STARTS = 10_000;
+
 /** How long the words of a server that has ended are waited for: milliseconds. */
 const LAST_WORDS = 500;
 
@@ -58,7 +61,7 @@ export class ServedFile {
       });
       failed.catch(() => undefined);
       native.close(theirs);
-      const { text, descriptors } = await Promise.race([native.receivePacket(ours), failed]);
+      const { text, descriptors } = await Promise.race([native.receivePacket(ours, STARTS), failed]);
       const [pidfd] = descriptors;
       if (pidfd === undefined) {
         await sleep(1);

@@ -12,6 +12,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
@@ -23,6 +24,7 @@ import { native } from '../../src/native/index.js';
 import { Caller } from './helpers/caller.js';
 import { file, makeArchive } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
+import { program, Running } from './helpers/programs.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
 import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
@@ -289,6 +291,23 @@ describe('the opener', () => {
     } finally {
       execFileSync('umount', [place]);
     }
+  });
+
+  it('holds nobody up where a file system never answers, and is not even to be killed', async () => {
+    const silent = join(scratch, 'silent');
+    mkdirSync(silent);
+    const filesystem = await Running.start(program('silent-filesystem'), silent);
+    expect(await filesystem.line()).toBe('mounted');
+    const images = makeImages('', '[container]\nbuild_timeout = 1\n');
+    // More than the pool has threads.
+    const failures = [1, 2, 3, 4, 5, 6].map((name) => failure(find(images, join(silent, String(name)))));
+    expect(await filesystem.line()).toBe('asked');
+    const meanwhile = readFile(join(scratch, 'starts'), 'utf8').then(() => 'others go on');
+    expect(await Promise.race([meanwhile, ...failures])).toBe('others go on');
+    for (const each of failures) {
+      expect(await each).toBe('BERTH_FILE_UNUSABLE: its file system did not answer within 1 s');
+    }
+    await filesystem.stop();
   });
 
   it('is started once for ranks that ask about the same time, each of which has a descriptor of its own', async () => {

@@ -162,7 +162,7 @@ async function call(
 async function exchange(socket: number, request: string): Promise<{ text: string; descriptors: number[] }> {
   try {
     native.sendPacket(socket, request);
-    return await native.receivePacket(socket);
+    return await native.receivePacket(socket, 0);
   } catch (error) {
     if (isNativeError(error, 'EPIPE') || isNativeError(error, 'ECONNRESET')) return { text: '', descriptors: [] };
     throw error;
