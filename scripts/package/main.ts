@@ -3,13 +3,13 @@
  *
  *   --revision N            what stands after the version's dash; 1 unless given
  *   --slurm-headers DIR     the plugin for the Slurm whose slurm/spank.h is under DIR, as scripts/slurm-headers.sh fetches it
- *   --check                 install them in a clean Debian that systemd runs, and try them there
+ *   --check                 try them: on a clean Debian that systemd runs, by lintian, and beside the RPMs of packaging/berth.spec
  *   --stage DIR             no packages: put the files where they belong below DIR, as packaging/berth.spec has it done
  *   --unit-dir, --zsh-dir, --plugin-dir PATH      with --stage: where the distribution has these
  *
  * DEBFULLNAME and DEBEMAIL say who makes the packages, SOURCE_DATE_EPOCH of when they are.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,6 +36,13 @@ function sourceTime(): number {
     // Not a checkout of git's.
     return Math.floor(Date.now() / 1000);
   }
+}
+
+/** Installs and tries the packages, and has them looked at by lintian and rpmbuild. Returns the exit status. */
+function check(): number {
+  const argv = ['scripts/with-setup.sh', 'vitest', 'run', '--config', 'test/package/vitest.config.ts'];
+  const env = { ...process.env, BERTH_PACKAGES: 'lintian rpm mmdebstrap' };
+  return spawnSync('sh', argv, { cwd: root, env, stdio: 'inherit' }).status ?? 1;
 }
 
 async function main(): Promise<void> {
@@ -76,6 +83,7 @@ async function main(): Promise<void> {
     output,
   });
   for (const file of packages) console.log(file);
+  if (values.check) process.exitCode = check();
 }
 
 main().catch((error: unknown) => {

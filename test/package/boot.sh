@@ -1,9 +1,17 @@
 #!/bin/sh
 # Becomes a machine: the first process of a process namespace, with a root of its own, which systemd then runs.
-# Usage: boot.sh ROOT, in new mount, process, network, host name and cgroup namespaces.
+# Usage: boot.sh ROOT [ORDER PROCESSOR...], in new mount, process, network, host name and cgroup namespaces. Ends with 75 where
+# ORDER, which is test/cluster/namespace-order.sh, says that namespaces of containers cannot be pinned in this one.
 set -eu
 root=$1
+shift
 mount --make-rprivate /
+mount -t proc proc /proc
+if [ $# -gt 0 ]; then
+    order=$1
+    shift
+    sh "$order" check "$root/mnt" "$@" || exit 75
+fi
 hostname node
 ip link set lo up
 # Resolvers look whether the machine has any address of IPv4.

@@ -7,6 +7,12 @@ import { dirname, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import {
+  allowedProcessors,
+  listedProcessors,
+  lowestProcessor,
+  numbersByProcessor,
+} from '../cluster/namespace-order.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');
@@ -45,7 +51,7 @@ export class Machine {
     const directory = await mkdtemp(join(tmpdir(), 'berth-machine-'));
     const cgroup = join(cgroupRoot(), directory.replace(/.*\//, ''));
     const place = (name: string): string => join(directory, name);
-    for (const name of ['lower', 'upper', 'work', 'root']) await mkdir(place(name));
+    for (const name of ['lower', 'upper', 'work', 'root', 'scratch']) await mkdir(place(name));
     mkdirSync(cgroup);
     let supervisor: ChildProcess | undefined;
     try {
@@ -53,11 +59,9 @@ export class Machine {
       const overlay = `lowerdir=${place('lower')},upperdir=${place('upper')},workdir=${place('work')}`;
       await run('mount', ['-t', 'overlay', '-o', overlay, 'berth-machine', place('root')]);
       await configure(place('root'));
-      const namespaces = ['--mount', '--pid', '--net', '--uts', '--ipc', '--cgroup', '--fork', '--kill-child=KILL'];
-      const script = `echo $$ >"$1/cgroup.procs"; shift; exec unshare "$@"`;
-      const words = [...namespaces, 'sh', join(import.meta.dirname, 'boot.sh'), place('root')];
-      supervisor = spawn('sh', ['-c', script, 'sh', cgroup, ...words], { stdio: ['ignore', 'ignore', 'inherit'] });
-      const machine = new Machine(directory, cgroup, supervisor, await childOf(supervisor.pid ?? 0));
+      const started = await start(directory, cgroup);
+      supervisor = started.supervisor;
+      const machine = new Machine(directory, cgroup, started.supervisor, started.pid);
       try {
         await machine.until('timeout 5 systemctl is-system-running | grep -E "running|degraded"');
         await machine.until('timeout 5 sinfo --noheader --format=%T | grep -x idle');
@@ -123,6 +127,33 @@ export class Machine {
   }
 }
 
+interface Started {
+  readonly supervisor: ChildProcess;
+  /** Of systemd, as seen from here. */
+  readonly pid: number;
+}
+
+/** Starts systemd in new namespaces, in which berthd can pin those of containers (test/cluster/namespace-order.ts). */
+async function start(directory: string, cgroup: string): Promise<Started> {
+  const place = join(directory, 'root');
+  const all = await allowedProcessors();
+  const processors = listedProcessors(all);
+  const namespaces = ['--mount', '--pid', '--net', '--uts', '--ipc', '--cgroup', '--fork', '--kill-child=KILL'];
+  const script = `echo $$ >"$1/cgroup.procs"; shift; exec taskset -c "$@"`;
+  for (let attempt = 1; ; attempt++) {
+    const processor = numbersByProcessor() ? await lowestProcessor(join(directory, 'scratch'), processors, {}) : all;
+    const check = numbersByProcessor() ? [ORDER, ...processors] : [];
+    const boot = ['taskset', '-c', all, 'sh', join(import.meta.dirname, 'boot.sh'), place, ...check];
+    const argv = ['-c', script, 'sh', cgroup, processor, 'unshare', ...namespaces, ...boot];
+    const supervisor = spawn('sh', argv, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const pid = await childOf(supervisor);
+    if (pid !== undefined) return { supervisor, pid };
+    if (attempt === 3) throw new Error('the machine does not boot, or cannot pin namespaces');
+  }
+}
+
+const ORDER = join(root, 'test', 'cluster', 'namespace-order.sh');
+
 /** Ends a machine's first process, and with it all of them. */
 async function end(supervisor: ChildProcess): Promise<void> {
   if (supervisor.exitCode !== null || supervisor.signalCode !== null) return;
@@ -172,14 +203,18 @@ function cgroupRoot(): string {
   return place;
 }
 
-async function childOf(parent: number): Promise<number> {
-  for (let attempt = 0; attempt < 200; attempt++) {
+/** The process that has become systemd; undefined when there will be none. */
+async function childOf(supervisor: ChildProcess): Promise<number | undefined> {
+  const parent = supervisor.pid ?? 0;
+  for (let attempt = 0; attempt < 200 && supervisor.exitCode === null; attempt++) {
     const path = `/proc/${parent}/task/${parent}/children`;
-    const children = existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
-    if (children !== '' && readFileSync(`/proc/${children}/comm`, 'utf8').trim() === 'systemd') return Number(children);
+    const child = existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+    const comm = `/proc/${child}/comm`;
+    if (child !== '' && existsSync(comm) && readFileSync(comm, 'utf8').trim() === 'systemd') return Number(child);
     await sleep(50);
   }
-  throw new Error('the machine does not boot');
+  await end(supervisor);
+  return undefined;
 }
 
 /** The root file system of a node without Berth: made once for a list of packages, in half a minute. */
