@@ -25,9 +25,14 @@ const DOCKER_LAYER = /^application\/vnd\.docker\.image\.rootfs\.(?:foreign\.)?di
  */
 const MOST_VALUES = 65_536;
 
+/** Nor does one have more values inside one another. Writing it down again takes as much of the stack. */
+const DEEPEST = 512;
+
 const COMMA = 0x2c;
 const BRACKET = 0x5b;
+const BRACKET_END = 0x5d;
 const BRACE = 0x7b;
+const BRACE_END = 0x7d;
 
 export class ManifestFault extends Error {}
 
@@ -145,6 +150,7 @@ function blobOf(value: unknown, what: string): Blob {
 
 function objectOf(bytes: Uint8Array, what: string): JsonObject {
   if (mayHaveMoreValues(bytes)) throw new ManifestFault(`${what} has more than ${MOST_VALUES} values`);
+  if (mayBeDeeper(bytes)) throw new ManifestFault(`${what} has more than ${DEEPEST} values inside one another`);
   const value = parseJson(Buffer.from(bytes).toString());
   if (isJsonObject(value)) return value;
   throw new ManifestFault(`${what} is no JSON object`);
@@ -155,6 +161,17 @@ function mayHaveMoreValues(bytes: Uint8Array): boolean {
   let left = MOST_VALUES;
   for (const byte of bytes) {
     if ((byte === COMMA || byte === BRACKET || byte === BRACE) && --left < 0) return true;
+  }
+  return false;
+}
+
+/** Those in strings count too, where they mostly come in pairs. */
+function mayBeDeeper(bytes: Uint8Array): boolean {
+  let depth = 0;
+  for (const byte of bytes) {
+    if (byte === BRACKET || byte === BRACE) depth++;
+    else if (byte === BRACKET_END || byte === BRACE_END) depth--;
+    if (depth > DEEPEST) return true;
   }
   return false;
 }

@@ -161,6 +161,11 @@ describe('a manifest', () => {
       Buffer.from(JSON.stringify(Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [String(i), 0])))),
       /more than 65536 values/,
     ],
+    [
+      'goes too deep to be written down again',
+      Buffer.from(`{"x":${'['.repeat(10_000)}${']'.repeat(10_000)}}`),
+      /more than 512 values inside one another/,
+    ],
     ['has no layers', { ...whole, layers: [] }, /no layers/],
     ['has too many', { ...whole, layers: Array.from({ length: 513 }, () => layer) }, /513 layers/],
     [
