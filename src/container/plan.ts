@@ -20,9 +20,6 @@ import { shifterChanges, shifterMounts } from './shifter.js';
 /** A volume that berthd has to mount before the builder can put it into its place. */
 export type PreparedVolume = SquashfsVolume | CacheVolume;
 
-/** Such volumes that one container may have: as many detached mounts go to the builder at once (native/builder/spec.h). */
-const MOST_PREPARED = 16;
-
 /** What a container consists of besides its image and the files that Berth writes. */
 export interface Plan {
   /** Parents before what lies below them. */
@@ -58,7 +55,6 @@ export function planContainer(
   const own = ownMounts(owner, config, options, spoolDir);
   const site = siteMounts(owner, config, spoolDir);
   const volumes = options.volumes.map((volume) => volumePart(volume, config));
-  checkPrepared(volumes);
   const byDestination = new Map<string, Part>();
   for (const part of [...own, ...modules.mounts]) byDestination.set(destinationOf(part), part);
   // The site's own words come first: what it mounts at a place stays there.
@@ -151,13 +147,6 @@ function volumePart(volume: Volume, { volumes: limits }: Config): Part {
       checkSize(volume.size, limits.cacheLimit, '[volumes] cache_limit', origin);
       return { origin, prepared: volume, message: { ...checked, kind: KIND_DESCRIPTOR, source: volume.source } };
   }
-}
-
-function checkPrepared(volumes: readonly Part[]): void {
-  const count = volumes.filter(({ prepared }) => prepared).length;
-  if (count <= MOST_PREPARED) return;
-  const why = `a container has at most ${MOST_PREPARED} of them`;
-  throw new BerthError('BERTH_OPTION', { option: '--volume', value: `${count} squashfs files and caches`, why });
 }
 
 function destinationOf({ message }: PlannedMount): string {

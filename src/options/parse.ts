@@ -3,7 +3,7 @@ import type { v1 } from '../protocol/index.js';
 import { absolutePath } from './path.js';
 import { parseSize } from './size.js';
 import type { ContainerName, ContainerOptions, Unshared, Variable, Volume, Writable } from './types.js';
-import { MOST_VOLUMES, parseMountList, parseVolume, parseVolumeList } from './volumes.js';
+import { MOST_PREPARED, MOST_VOLUMES, parseMountList, parseVolume, parseVolumeList } from './volumes.js';
 
 /** An option as the user wrote it. */
 export interface WrittenOption {
@@ -169,10 +169,9 @@ function checkSpelling(option: WrittenOption, before: WrittenOption | undefined,
 }
 
 function checkDestinations(all: readonly Volume[]): void {
-  if (all.length > MOST_VOLUMES) {
-    const why = `a container has at most ${MOST_VOLUMES}`;
-    throw new BerthError('BERTH_OPTION', { option: '--volume', value: `${all.length} volumes`, why });
-  }
+  const prepared = all.filter(({ kind }) => kind === 'squashfs' || kind === 'cache');
+  checkCount(all.length, MOST_VOLUMES, 'volumes');
+  checkCount(prepared.length, MOST_PREPARED, 'squashfs files and caches');
   const taken = new Map<string, Volume>();
   for (const volume of all) {
     const other = taken.get(volume.destination);
@@ -182,6 +181,12 @@ function checkDestinations(all: readonly Volume[]): void {
     }
     taken.set(volume.destination, volume);
   }
+}
+
+function checkCount(count: number, most: number, what: string): void {
+  if (count <= most) return;
+  const why = `a container has at most ${most} of them`;
+  throw new BerthError('BERTH_OPTION', { option: '--volume', value: `${count} ${what}`, why });
 }
 
 function checkTogether({ entrypoint, entrypointLog, writable, save }: Draft): void {

@@ -6,6 +6,12 @@ import type { BindVolume, CacheVolume, Volume } from './types.js';
 /** Volumes one container may have. Each costs some 50 µs of every cold launch. */
 export const MOST_VOLUMES = 512;
 
+/**
+ * Those that berthd has to mount: as many detached mounts go to the builder at once (native/builder/spec.h). Their files are
+ * opened, and made into images, before anything is built.
+ */
+export const MOST_PREPARED = 16;
+
 /** The smallest xfs there is (mkfs.xfs of xfsprogs 5.19 and later), in MiB. */
 const SMALLEST_XFS = 300;
 

@@ -9,6 +9,8 @@ function written(...options: string[]): WrittenOption[] {
   });
 }
 
+const names = (count: number): string[] => Array.from({ length: count }, (_, at) => `v${at}`);
+
 function codeOf(...options: string[]): string {
   try {
     parseOptions(written(...options));
@@ -106,6 +108,12 @@ describe('options of a container', () => {
     ['a namespace twice', 'BERTH_OPTION', ['container-unshare=net,net']],
     ['no module beside others', 'BERTH_OPTION', ['module=gpu,none']],
     ['a newline in a path', 'BERTH_OPTION', ['volume=/a\n/b']],
+    [
+      'more squashfs files than are mounted at once',
+      'BERTH_OPTION',
+      names(17).map((name) => `volume=/${name}:/${name}:sqsh`),
+    ],
+    ['more volumes than a container has', 'BERTH_OPTION', names(513).map((name) => `volume=/a:/${name}`)],
     ['an option nobody knows', 'BERTH_OPTION_UNKNOWN', ['container-magic=1']],
     ['an option that is a property of every object', 'BERTH_OPTION_UNKNOWN', ['constructor']],
   ])('refuse %s with %s', (_, code, options) => {
