@@ -1,12 +1,13 @@
-import { constants, type Stats } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { constants, lstatSync, type Stats } from 'node:fs';
+import { open, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { BerthError, errorCode, reasonOf } from '../errors/index.js';
 import type { PlannedChange, PlannedFile, PlannedMount } from '../options/index.js';
 import { v1 } from '../protocol/index.js';
 import { isPattern, matches } from './glob.js';
 import type { ModuleChange, ModuleCopy, ModuleMount } from './module.js';
 import { fillIn, fillInPath } from './placeholders.js';
+import { refuseUntrusted, Untrusted } from './trusted.js';
 import { cannotUse, originOf, type ModuleUse } from './use.js';
 
 /** Longest file that is copied, in bytes: it is kept in the memory of each container. */
@@ -73,10 +74,18 @@ async function copiesOf(use: ModuleUse, copy: ModuleCopy): Promise<PlannedFile[]
   return files.flat();
 }
 
-/** berthd reads it with root's rights: only what root wrote for everybody to read is handed on. */
+/**
+ * berthd reads it with root's rights: only what root wrote for everybody to read is handed on. Where a user's directory is on
+ * the way, as with %u in the path, that could be a link to what lies out of their reach.
+ */
 async function contentOf(use: ModuleUse, path: string, optional: boolean): Promise<Buffer | undefined> {
   try {
-    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const place = await realpath(dirname(path));
+    refuseUnreachable(place);
+    const file = await open(
+      join(place, basename(path)),
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
     try {
       const fault = faultOf(await file.stat());
       if (fault !== undefined) throw cannotUse(use, `${path} cannot be copied: ${fault}`);
@@ -86,9 +95,22 @@ async function contentOf(use: ModuleUse, path: string, optional: boolean): Promi
     }
   } catch (error) {
     if (error instanceof BerthError) throw error;
+    if (error instanceof Untrusted) throw cannotUse(use, `${path} cannot be copied: ${error.message}`);
     if (optional && errorCode(error) === 'ENOENT') return undefined;
     const why = errorCode(error) === 'ELOOP' ? 'it is a symbolic link: name what it leads to' : reasonOf(error);
     throw cannotUse(use, `${path} cannot be copied: ${why}`, error);
+  }
+}
+
+/**
+ * @param directory without symbolic links
+ * @throws Untrusted unless it and all directories above it are root's, and everybody may pass them.
+ */
+function refuseUnreachable(directory: string): void {
+  refuseUntrusted(directory);
+  for (let at = directory; ; at = dirname(at)) {
+    if ((lstatSync(at).mode & 0o001) === 0) throw new Untrusted(`not everybody may enter ${at}`);
+    if (at === '/') return;
   }
 }
 

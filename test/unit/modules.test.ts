@@ -10,6 +10,7 @@ let base: string;
 let directory: string;
 beforeEach(() => {
   base = mkdtempSync(join(tmpdir(), 'berth-modules-'));
+  chmodSync(base, 0o755);
   directory = join(base, 'modules.d');
   mkdirSync(directory, { mode: 0o755 });
 });
@@ -361,6 +362,23 @@ describe('a module adds', () => {
     rmSync(file, { recursive: true });
     write('m', `[[copies]]\nsource = "${file}"\noptional = true`);
     await expect(use(['m'])).resolves.toMatchObject({ files: [] });
+  });
+
+  it('no copy from where a link leads that not everybody may enter, or that others could change', async () => {
+    const directory = join(base, 'private');
+    mkdirSync(directory, { mode: 0o700 });
+    writeFileSync(join(directory, 'driver.conf'), 'secret\n', { mode: 0o644 });
+    symlinkSync(directory, join(base, 'alice'));
+    write('m', `[[copies]]\nsource = "${base}/%u/driver.conf"`);
+    await expect(use(['m'])).rejects.toMatchObject({
+      why: `${base}/alice/driver.conf cannot be copied: not everybody may enter ${directory}`,
+    });
+    chmodSync(directory, 0o777);
+    await expect(use(['m'])).rejects.toMatchObject({
+      why: expect.stringContaining(`the mode 0777 of ${directory}`) as string,
+    });
+    chmodSync(directory, 0o755);
+    await expect(use(['m'])).resolves.toMatchObject({ files: [{ message: { content: Buffer.from('secret\n') } }] });
   });
 
   it('changes of the environment, of which the last stand first', async () => {
