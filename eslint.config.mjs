@@ -15,6 +15,7 @@ const rooms = [
   'container',
   'launch',
   'health',
+  'events',
   'daemon',
   'cli',
 ];

@@ -61,7 +61,8 @@ const special = new Map([
   [0xfffffffd, 'prolog'],
 ]);
 
-function stepName(step: number): string {
+/** Slurm's word for a step, by its number. */
+export function stepName(step: number): string {
   return special.get(step) ?? `step ${step}`;
 }
 

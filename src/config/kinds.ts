@@ -91,6 +91,21 @@ export function absolutePath(row: Row<string> & { readonly orEmpty?: boolean }):
   };
 }
 
+/** A text that matches `form`, or "" for none. */
+export function text(row: Row<string> & { readonly what: string; readonly form: RegExp }): Kind<string> {
+  const expected = `${row.what}, or "" for none`;
+  return {
+    ...row,
+    expected,
+    read: (node) => {
+      const value = stringOf(node);
+      if (value === undefined || (value !== '' && !row.form.test(value))) throw new Unfit(expected);
+      return value;
+    },
+    show: quote,
+  };
+}
+
 /** A list of texts that match `each`. */
 export function list(
   row: Row<readonly string[]> & { readonly of: string; readonly each: RegExp },

@@ -21,6 +21,9 @@ const LAUNCHES_KEPT = 32;
  * the last process has left, the kernel frees overlay, image mount and loop device.
  */
 export class Registry {
+  /** Told of a container that was built; and of one that was let go of. */
+  onBuilt: (container: Container) => void = () => undefined;
+  onEnded: (container: Container) => void = () => undefined;
   readonly #containers = new Map<string, Container>();
   readonly #byKey = new Map<string, Container>();
 
@@ -73,7 +76,9 @@ export class Registry {
       this.#remove(id);
       throw error;
     }
-    return this.#keep(reservation, namespaces);
+    const container = this.#keep(reservation, namespaces);
+    this.onBuilt(container);
+    return container;
   }
 
   discard({ id }: Reservation): void {
@@ -115,6 +120,7 @@ export class Registry {
     this.#remove(container.id);
     for (const fd of container.namespaces) native.close(fd);
     void container.imageServer?.end();
+    this.onEnded(container);
   }
 
   #keep(record: Reservation, { mount, user, others }: Namespaces): Container {

@@ -11,6 +11,9 @@ import {
   type v1,
 } from '../protocol/index.js';
 
+/** The first byte of an HTTP request that is answered here, "GET": frames are too short for their length to begin with it. */
+const FIRST_OF_HTTP = 0x47;
+
 /** A plain user's connection that asks nothing is closed after this many milliseconds. */
 const SILENCE_LIMIT = 10_000;
 
@@ -18,6 +21,9 @@ type ReplyBody = Parameters<typeof encodeReply>[0];
 
 /** Answers the requests of one connection, one after the other. */
 export type Handler = (request: v1.Request, connection: Connection) => Promise<void>;
+
+/** Takes over a connection whose client speaks HTTP; what it has said is still to be read, and it is paused. */
+export type TakeOver = (socket: Socket, peer: PeerCredentials) => void;
 
 /** What a failure was about, for the log. */
 export type Report = (error: ErrorMessage, connection: Connection, request: v1.Request | undefined) => void;
@@ -34,6 +40,7 @@ export class Connection {
     private readonly socket: Socket,
     private readonly handle: Handler,
     private readonly report: Report,
+    takeOver: TakeOver,
   ) {
     this.#fd = descriptorOf(socket);
     this.peer = native.peerCredentials(this.#fd);
@@ -50,8 +57,19 @@ export class Connection {
       });
     // A client that resets the connection is no event of ours.
     socket.on('error', () => undefined);
-    socket.on('data', (chunk: Buffer) => {
-      this.#busy = this.#receive(chunk);
+    socket.once('data', (first: Buffer) => {
+      if (first[0] === FIRST_OF_HTTP) {
+        this.stayOpen();
+        socket.pause();
+        socket.unshift(first);
+        takeOver(socket, this.peer);
+        return;
+      }
+      const receive = (chunk: Buffer): void => {
+        this.#busy = this.#receive(chunk);
+      };
+      socket.on('data', receive);
+      receive(first);
     });
     if (this.peer.uid !== 0) socket.setTimeout(SILENCE_LIMIT, () => socket.destroy());
   }

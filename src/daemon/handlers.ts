@@ -34,6 +34,7 @@ import { explain } from './explain.js';
 import { answerHealth } from './health.js';
 import { ImageRequests } from './image-requests.js';
 import { ImageHandlers, type ImageParts } from './images.js';
+import type { Observer } from './observer.js';
 import type { PullSessions } from './pulls.js';
 import type { Reconciler } from './reconcile.js';
 import { launchOrder } from './requests.js';
@@ -61,6 +62,7 @@ export interface Parts extends ImageParts {
   readonly reconciler: Reconciler;
   readonly health: Health;
   readonly uses: Uses;
+  readonly observer: Observer;
   readonly log: Logger;
 }
 
@@ -156,6 +158,7 @@ export class Handlers {
     if (launched.cold) this.parts.uses.begin(launched.container);
     this.#launches.set(connection, launched);
     this.#logLaunch(order, launched, purpose, totalUs);
+    this.parts.observer.launched(order, launched, purpose, totalUs);
     reconciler.jobSeen(order.jobId);
   }
 
@@ -266,6 +269,7 @@ export class Handlers {
     if (!launched)
       throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a rank reports on a connection that launched nothing' });
     launched.launch.ranks.push(joined);
+    this.parts.observer.rankJoined(launched, joined);
   }
 
   #jobEnd(jobId: number, connection: Connection): void {

@@ -6,22 +6,26 @@ import { destination, pino, type Logger } from 'pino';
 import { loadConfig, type Config } from '../config/index.js';
 import { Builders, Registry } from '../container/index.js';
 import { BerthError, formatError, toErrorMessage, reasonOf } from '../errors/index.js';
+import { Journal } from '../events/index.js';
 import { Health } from '../health/index.js';
 import { ImageStore } from '../image/index.js';
 import { Designer, Holders, Launcher, PathImages, Puller, removeHookBundles, Saves } from '../launch/index.js';
 import { manualText } from '../manual/index.js';
 import { Modules } from '../modules/index.js';
 import { native } from '../native/index.js';
-import { version } from '../protocol/index.js';
+import { v1, version } from '../protocol/index.js';
 import { Handlers } from './handlers.js';
 import { ImportSessions } from './imports.js';
 import { daemonManual } from './manual.js';
+import { Meters } from './meters.js';
+import { Observer } from './observer.js';
 import { PullSessions } from './pulls.js';
 import { Reconciler } from './reconcile.js';
 import { serve } from './server.js';
 import { Tidier } from './tidy.js';
 import { RequestLog } from './report.js';
 import { Uses } from './uses.js';
+import { openDoor } from './web/index.js';
 
 function argumentsOf(argv: readonly string[]): { config?: string; help?: boolean; version?: boolean } {
   try {
@@ -45,6 +49,11 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const workspace = join(runtimeDirectory, 'workspace');
   mkdirSync(workspace, { recursive: true, mode: 0o755 });
   const registry = new Registry(join(runtimeDirectory, 'containers'));
+  const journal = new Journal();
+  const meters = new Meters();
+  const observer = new Observer(journal, meters);
+  registry.onBuilt = (container) => observer.containerBuilt(container);
+  registry.onEnded = (container) => observer.containerEnded(container);
   const store = await ImageStore.open(config.store);
   const designer = new Designer(config, new Modules(config.modules), workspace);
   const builders = new Builders();
@@ -58,13 +67,15 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const tidier = new Tidier();
   tidier.busy();
   const imports = new ImportSessions();
-  const pulls = new PullSessions({ config, registry, store, requests });
+  const pulls = new PullSessions({ config, registry, store, requests, observer });
   const health = new Health({
     config,
     configFile,
     containers: () => registry.all(),
     report: (done) => log.warn(done),
+    onResults: (results) => observer.healthFound(results),
   });
+  const door = openDoor({ config, registry, store, health, journal, meters, observer, log });
   const handlers = new Handlers({
     config,
     designer,
@@ -80,6 +91,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     reconciler,
     health,
     uses,
+    observer,
     log,
     requests,
   });
@@ -93,6 +105,11 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     },
     (error, connection, request) => {
       requests.failure(error, connection, request);
+      if (request?.launch) observer.launchFailed(new v1.LaunchRequest(request.launch), error);
+    },
+    (socket, { uid }) => {
+      tidier.busy();
+      door.acceptLocal(socket, { uid });
     },
     log,
   );
@@ -102,11 +119,14 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   void reconciler.atStart();
   void holders.atStart();
   builders.keepSpare();
+  observer.started(adopted);
+  await door.open();
   tellSystemd('READY=1');
   log.info({ version, adopted, removed, socket: join(runtimeDirectory, 'berthd.sock') }, 'berthd is ready');
   return () => {
     tellSystemd('STOPPING=1');
     server.close();
+    door.close();
     builders.end();
   };
 }

@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import type { Registry } from '../container/index.js';
-import { BerthError } from '../errors/index.js';
+import { BerthError, toErrorMessage } from '../errors/index.js';
 import {
   digestOf,
   DOCUMENT_LIMIT,
@@ -28,6 +28,7 @@ import { BlobIntake } from './blob-intake.js';
 import type { Connection } from './connection.js';
 import { imageMessage } from './image-message.js';
 import { Patience } from './patience.js';
+import type { Observer, PullAmount } from './observer.js';
 import { onBehalf, userName } from './people.js';
 import { PipeFault, readPipe, takePipe } from './pipes.js';
 import type { RequestLog } from './report.js';
@@ -43,6 +44,7 @@ export interface PullParts {
   readonly registry: Registry;
   readonly store: ImageStore;
   readonly requests: RequestLog;
+  readonly observer: Observer;
 }
 
 /** What a session has to know of the others. */
@@ -71,6 +73,7 @@ export class PullSession {
   #pull: Pull | undefined;
   #intake: BlobIntake | undefined;
   #receives = false;
+  #fetched: PullAmount = { received: 0, size: 0 };
 
   /**
    * @throws BerthError BERTH_NOT_PERMITTED, BERTH_PROTOCOL_FRAME, BERTH_IMAGE_NAME, BERTH_PULL_FAILED
@@ -103,13 +106,16 @@ export class PullSession {
    * @throws BerthError whatever keeps the image from being pulled.
    */
   async run(): Promise<void> {
+    const watch = this.parts.observer.pullBegun(this.#uid, this.#label(), () => this.#amount());
     try {
       const record = await this.#obtain(await this.#readOrder());
       const { name, digest } = record;
+      watch.done(digest);
       this.parts.requests.event(this.connection, { image: name, digest, manifest: record.manifest }, 'image pulled');
       await this.#tellDone(record);
-    } catch (error) {
-      if (this.#gone.signal.aborted) throw this.#failed('the client went away');
+    } catch (thrown) {
+      const error = this.#gone.signal.aborted ? this.#failed('the client went away') : thrown;
+      watch.failed(toErrorMessage(error).code);
       throw error;
     } finally {
       this.#closeUnread();
@@ -136,6 +142,15 @@ export class PullSession {
   /** How far it is. */
   async report(): Promise<Progress> {
     return { blobs: this.#intake?.progress() ?? [], made: (await this.#pull?.made()) ?? 0 };
+  }
+
+  /** Bytes of what it fetches itself. */
+  #amount(): PullAmount {
+    if (!this.#intake) return this.#fetched;
+    const blobs = this.#intake.progress();
+    const sum = (of: 'received' | 'size'): number => blobs.reduce((total, blob) => total + blob[of], 0);
+    this.#fetched = { received: sum('received'), size: sum('size') };
+    return this.#fetched;
   }
 
   #takeDocuments(): { manifest: number; index: number | undefined } {
@@ -257,6 +272,7 @@ export class PullSession {
       this.#tell({ kind: Kind.KIND_CONVERTING });
       return await pull.finish(this.#gone.signal);
     } finally {
+      this.#amount();
       await this.#intake?.stop();
       this.#intake = undefined;
       await this.#lease?.release();

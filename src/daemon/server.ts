@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { BerthError, reasonOf } from '../errors/index.js';
 import { native } from '../native/index.js';
-import { Connection, type Handler, type Report } from './connection.js';
+import { Connection, type Handler, type Report, type TakeOver } from './connection.js';
 
 /** Connections a plain user may have at once: nobody can take all of berthd's descriptors. */
 const MOST_PER_USER = 64;
@@ -28,12 +28,13 @@ export async function serve(
   lockPath: string,
   handle: Handler,
   report: Report,
+  takeOver: TakeOver,
   log: Logger,
 ): Promise<Server> {
   takeLock(lockPath, socketPath);
   const perUser = new Map<number, number>();
   const server = createServer((socket) => {
-    accept(socket, handle, report, log, perUser);
+    accept(() => new Connection(socket, handle, report, takeOver), socket, log, perUser);
   });
   const inherited = inheritedSocket();
   if (inherited === undefined) rmSync(socketPath, { force: true });
@@ -49,10 +50,10 @@ export async function serve(
   return server;
 }
 
-function accept(socket: Socket, handle: Handler, report: Report, log: Logger, perUser: Map<number, number>): void {
+function accept(connect: () => Connection, socket: Socket, log: Logger, perUser: Map<number, number>): void {
   let connection: Connection;
   try {
-    connection = new Connection(socket, handle, report);
+    connection = connect();
   } catch (error) {
     // The client may be gone already.
     log.debug({ reason: reasonOf(error) }, 'connection refused');

@@ -24,6 +24,8 @@ export interface HealthParts {
   readonly containers: () => readonly Container[];
   /** What was done to the node in Slurm, or could not be, for the log. */
   readonly report: (done: string) => void;
+  /** Told what each run of the checks has found. */
+  readonly onResults?: (results: Results) => void;
   readonly places?: Places;
 }
 
@@ -54,6 +56,11 @@ export class Health {
 
   constructor(private readonly parts: HealthParts) {
     forgetDeadDaemon(parts.config);
+  }
+
+  /** What the checks found the last time that somebody asked. */
+  get latest(): Results | undefined {
+    return this.#results;
   }
 
   /** Results that are not older than `maxAge` seconds. */
@@ -92,8 +99,10 @@ export class Health {
         slurm: SlurmFacts.read(),
       });
       const milliseconds = Math.round(performance.now() - start);
-      this.#results = { node: hostname(), time, milliseconds, findings };
-      return this.#results;
+      const results = { node: hostname(), time, milliseconds, findings };
+      this.#results = results;
+      this.parts.onResults?.(results);
+      return results;
     } finally {
       probe.close();
     }

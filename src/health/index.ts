@@ -6,3 +6,5 @@ export { checks } from './table.js';
 export { Health, type HealthParts, type HealthQuestion } from './health.js';
 export { healthPage } from './document.js';
 export { reportDeadDaemon } from './dead.js';
+export type { Family, Status } from './check.js';
+export { asPrometheus, type Results } from './report.js';

@@ -82,6 +82,7 @@ describe('a configuration', () => {
         kernelLogHours: 24,
         siteChecks: '/etc/berth/health.d',
       },
+      events: { listen: '', tokenFile: '', tlsCert: '', tlsKey: '', names: [], nodes: [], origins: [] },
     });
     expect([...origins.values()]).toEqual(allKeys.map(() => 'default'));
   });
@@ -149,22 +150,22 @@ describe('a problem names the file, the line, what was found and what was expect
     [
       'an unknown table, with the nearest',
       '[contaner]\nhome = 1',
-      'berth.toml:1: unknown table [contaner] | did you mean [container]? expected one of [daemon], [store], [container], [volumes], [modules], [slurm], [health]',
+      'berth.toml:1: unknown table [contaner] | did you mean [container]? expected one of [daemon], [store], [container], [volumes], [modules], [slurm], [health], [events]',
     ],
     [
       'a table below a table',
       '[store.path]',
-      'berth.toml:1: unknown table [store.path] | expected one of [daemon], [store], [container], [volumes], [modules], [slurm], [health]',
+      'berth.toml:1: unknown table [store.path] | expected one of [daemon], [store], [container], [volumes], [modules], [slurm], [health], [events]',
     ],
     [
       'an array of tables',
       '\n[[store]]',
-      'berth.toml:2: [[store]] is an array of tables | expected one of the tables [daemon], [store], [container], [volumes], [modules], [slurm], [health]',
+      'berth.toml:2: [[store]] is an array of tables | expected one of the tables [daemon], [store], [container], [volumes], [modules], [slurm], [health], [events]',
     ],
     [
       'a key outside of tables',
       'log_level = "info"',
-      'berth.toml:1: the key log_level stands outside of a table | did you mean [daemon] log_level? expected it under one of [daemon], [store], [container], [volumes], [modules], [slurm], [health]',
+      'berth.toml:1: the key log_level stands outside of a table | did you mean [daemon] log_level? expected it under one of [daemon], [store], [container], [volumes], [modules], [slurm], [health], [events]',
     ],
     ['a value for a table', 'store = "/images"', 'berth.toml:1: store is "/images" | expected a table, [store]'],
     ['a wrong type', '[container]\nhome = "yes"', 'berth.toml:2: [container] home is "yes" | expected true or false'],

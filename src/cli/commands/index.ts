@@ -3,6 +3,7 @@ import { archive } from './archive.js';
 import { build } from './build.js';
 import { config } from './config.js';
 import { env } from './env.js';
+import { events } from './events.js';
 import { exec } from './exec.js';
 import { explain } from './explain.js';
 import { exportCommand } from './export.js';
@@ -15,6 +16,7 @@ import { inspect } from './inspect.js';
 import { login } from './login.js';
 import { logout } from './logout.js';
 import { logs } from './logs.js';
+import { metrics } from './metrics.js';
 import { migrate } from './migrate.js';
 import { ps } from './ps.js';
 import { pull } from './pull.js';
@@ -23,6 +25,7 @@ import { run } from './run.js';
 import { share } from './share.js';
 import { stop } from './stop.js';
 import { tag } from './tag.js';
+import { token } from './token.js';
 import { verify } from './verify.js';
 import { versionCommand } from './version.js';
 
@@ -50,6 +53,9 @@ export const commands: readonly Command[] = [
   login,
   logout,
   health,
+  events,
+  metrics,
+  token,
   config,
   versionCommand,
   makeHelp(() => commands),

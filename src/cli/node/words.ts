@@ -1,0 +1,64 @@
+import type { Message } from './stream.js';
+import { milliseconds, plain, size } from '../terminal.js';
+import { stepName } from '../timeline.js';
+
+/** Longest name of an image in a line, in characters. */
+const MOST_IMAGE = 80;
+
+/** An event as a line for people: when, and what. */
+export function eventLine(message: Message): string {
+  return `${clock(message.time)}  ${plain(`${message.type.padEnd(9)}  ${words(message)}`)}`;
+}
+
+/** The time of day on this node, to the millisecond. */
+function clock(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
+  return `${time}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+}
+
+function words(event: Message): string {
+  switch (event.type) {
+    case 'hello':
+      return `${event.node}, berthd ${event.berthd}, ${event.uid === 0 ? "everybody's events" : 'your events'}`;
+    case 'daemon':
+      return `berthd ${event.berthd} started, with ${event.adopted} containers from before`;
+    case 'launch': {
+      const about = `job ${event.job} ${stepName(event.step)}, ${event.user ?? `uid ${event.uid}`}, ${short(event.image)}`;
+      if (event.error !== undefined) return `${about}: ${event.error}`;
+      const took = `${milliseconds(event.totalUs ?? 0)} ms`;
+      return `${about}: ${event.start === 'cold' ? 'built' : 'found'} ${event.container ?? ''} in ${took}`;
+    }
+    case 'ranks': {
+      const { job, step, joined, container, waitUs, joinUs } = event;
+      const times = `waited ${milliseconds(waitUs.median)} ms, entered in ${milliseconds(joinUs.median)} ms (medians)`;
+      return `job ${job} ${stepName(step)}: ${joined} rank${joined === 1 ? '' : 's'} in ${container}, ${times}`;
+    }
+    case 'container':
+      return `${event.container} ${event.what}, job ${event.job}, ${event.user}, ${short(event.image)}`;
+    case 'pull': {
+      const amount = event.size === 0 ? '' : `, ${size(event.received)} of ${size(event.size)}`;
+      const how = event.what === 'failed' ? `failed: ${event.error ?? ''}` : event.what;
+      return `${short(event.image)} (uid ${event.uid}) ${how}${amount}`;
+    }
+    case 'health': {
+      const hint = event.hint === '' ? '' : `; hint: ${event.hint}`;
+      return `${event.check}: ${event.from === undefined ? '' : `${event.from} → `}${event.to}: ${event.text}${hint}`;
+    }
+    case 'others':
+      return Object.entries(event.counts)
+        .map(([type, count]) => `${count} ${type}`)
+        .join(', ');
+    case 'gap':
+      return {
+        restarted: 'berthd was restarted since: what happened between is not known',
+        'too-old': `${event.missed ?? 'some'} events since then are forgotten`,
+        unknown: 'there is no such place in the stream: it begins with the oldest event',
+      }[event.reason];
+  }
+}
+
+function short(image: string): string {
+  return image.length > MOST_IMAGE ? `${image.slice(0, MOST_IMAGE - 1)}…` : image;
+}

@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import type { Config } from '../../config/index.js';
+import { BerthError, reasonOf } from '../../errors/index.js';
+
+/** Connections over the network at a time. */
+const MOST_CONNECTIONS = 2048;
+
+/** How long, in milliseconds, a client may take to agree on TLS. */
+const HANDSHAKE_LIMIT = 10_000;
+
+/**
+ * Listens on [events] listen, with TLS where it is configured. That this is so on any address but a loopback's, and that there is
+ * a token, the configuration's rules have made sure.
+ *
+ * @throws BerthError BERTH_EVENTS_LISTEN
+ */
+export async function listen(events: Config['events'], accept: (socket: Socket) => void): Promise<Server> {
+  const { listen: address, tlsCert, tlsKey } = events;
+  const [, bracketed, plain, port] = /^(?:\[(.*)\]|(.*)):(\d+)$/.exec(address) ?? [];
+  try {
+    const server =
+      tlsCert === ''
+        ? createServer(accept)
+        : createTlsServer(
+            {
+              cert: await readFile(tlsCert),
+              key: await readFile(tlsKey),
+              minVersion: 'TLSv1.2',
+              handshakeTimeout: HANDSHAKE_LIMIT,
+              ALPNProtocols: ['http/1.1'],
+            },
+            accept,
+          );
+    server.maxConnections = MOST_CONNECTIONS;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: bracketed ?? plain, port: Number(port) }, resolve);
+    });
+    return server;
+  } catch (error) {
+    throw new BerthError('BERTH_EVENTS_LISTEN', { address, why: reasonOf(error) }, { cause: error });
+  }
+}

@@ -1,0 +1,244 @@
+// Metrics, and what berthd serves over TCP: to whom, and to whom not.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TestDaemon } from './helpers/daemon.js';
+import { projectRoot } from './helpers/programs.js';
+import { bearing, freePort, get, TestReader, type Place } from './helpers/web.js';
+
+const TOKEN = '0123456789abcdef'.repeat(4);
+const FRIEND = 'https://n2.cluster:9443';
+
+let scratch: string;
+let plain: TestDaemon;
+let secure: TestDaemon;
+let overTcp: Place;
+let overTls: Place;
+
+beforeAll(async () => {
+  scratch = mkdtempSync(join(tmpdir(), 'berth-web-'));
+  const at = (name: string): string => join(scratch, name);
+  writeFileSync(at('token'), `${TOKEN}\n`, { mode: 0o600 });
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+  const key = [
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-keyout',
+    at('key'),
+    '-out',
+    at('cert'),
+  ];
+  execFileSync('openssl', ['req', '-x509', ...key, ...subject, '-days', '2'], { stdio: 'pipe' });
+  const [first, second] = [await freePort(), await freePort()];
+  const events = (port: number): string =>
+    `[events]\nlisten = "127.0.0.1:${port}"\ntoken_file = "${at('token')}"\norigins = ["${FRIEND}"]\nnames = ["n1.cluster"]\n`;
+  plain = new TestDaemon(events(first));
+  secure = new TestDaemon(`${events(second)}tls_cert = "${at('cert')}"\ntls_key = "${at('key')}"\n`);
+  await Promise.all([plain.start(), secure.start()]);
+  overTcp = { port: first };
+  overTls = { port: second, ca: readFileSync(at('cert')) };
+});
+
+afterAll(async () => {
+  await plain.remove();
+  await secure.remove();
+  rmSync(scratch, { recursive: true });
+});
+
+/** What `berth token` gives a user. */
+function tokenOf(uid: number): string {
+  const argv = [
+    `--reuid=${uid}`,
+    `--regid=${uid}`,
+    '--clear-groups',
+    process.execPath,
+    join(projectRoot, 'build', 'lib', 'cli.js'),
+    'token',
+  ];
+  return execFileSync('setpriv', [...argv, '--socket', plain.socket], { encoding: 'utf8' }).trim();
+}
+
+describe('metrics', () => {
+  it('are the same from the socket, over TCP and from berth metrics, and what Prometheus takes', async () => {
+    await get({ socketPath: plain.socket }, '/v1/health?max-age=0');
+    const local = await get({ socketPath: plain.socket }, '/metrics');
+    const { status, headers, body } = await get(overTcp, '/metrics', bearing(TOKEN));
+    expect(status).toBe(200);
+    expect(headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const names = (text: string): string[] => text.split('\n').flatMap((line) => /^# TYPE (\S+)/.exec(line)?.[1] ?? []);
+    expect(names(local.body)).toEqual(names(body));
+    const cli = execFileSync(
+      process.execPath,
+      [join(projectRoot, 'build', 'lib', 'cli.js'), 'metrics', '--socket', plain.socket],
+      { encoding: 'utf8' },
+    );
+    expect(names(cli)).toEqual(names(body));
+    expect(execFileSync('promtool', ['check', 'metrics'], { input: body, encoding: 'utf8', stdio: 'pipe' })).toBe('');
+    for (const name of [
+      'berth_containers',
+      'berth_ranks',
+      'berth_store_images',
+      'berth_health_status',
+      'process_cpu_seconds_total',
+    ])
+      expect(names(body)).toContain(name);
+  });
+
+  it('cost a scrape a few milliseconds of processor time', async () => {
+    const cpu = async (): Promise<number> =>
+      Number(
+        /^process_cpu_seconds_total (\S+)$/m.exec((await get({ socketPath: plain.socket }, '/metrics')).body)?.[1],
+      );
+    const before = await cpu();
+    for (let i = 0; i < 19; i++) await cpu();
+    expect(((await cpu()) - before) / 20).toBeLessThan(0.02);
+  });
+});
+
+describe('over TCP', () => {
+  const paths = ['/metrics', '/v1/state', '/v1/images', '/v1/health', '/v1/nodes', '/v1/token', '/v1/nothing'];
+
+  it.each(paths)('%s has nothing for whoever has no token', async (path) => {
+    for (const options of [
+      {},
+      bearing('x'.repeat(64)),
+      bearing(`berth1.0.9999999999.${'A'.repeat(43)}`),
+      { headers: { authorization: TOKEN } },
+    ]) {
+      const { status, headers, body } = await get(overTcp, path, options);
+      expect(status).toBe(401);
+      expect(headers['www-authenticate']).toBe('Bearer realm="berth"');
+      expect(JSON.parse(body)).toMatchObject({
+        v: 1,
+        error: { code: 'BERTH_EVENTS_TOKEN', hint: expect.stringContaining('berth token') as string },
+      });
+    }
+  });
+
+  it('the stream has nothing for whoever has no token, and takes one beside its protocol', async () => {
+    expect(await TestReader.open(overTcp, 'oldest')).toMatchObject({ refused: 401, told: [] });
+    expect(await TestReader.open(overTcp, 'oldest', { token: 'x'.repeat(64) })).toMatchObject({ refused: 401 });
+    const reader = await TestReader.open(overTcp, 'oldest', { token: TOKEN });
+    await expect.poll(() => reader.told.length).toBeGreaterThan(1);
+    expect(reader.socket.protocol).toBe('berth.v1');
+    expect(reader.told[0]).toMatchObject({ type: 'hello', uid: 0 });
+    reader.close();
+  });
+
+  it("a user's own token shows what is theirs, and gives no other", async () => {
+    const token = tokenOf(65_534);
+    expect(JSON.parse((await get(overTcp, '/v1/state', bearing(token))).body)).toMatchObject({
+      uid: 65_534,
+      containers: [],
+    });
+    const reader = await TestReader.open(overTcp, 'now', { token });
+    expect(reader.told[0] ?? (await expect.poll(() => reader.told[0]).toBeDefined(), reader.told[0])).toMatchObject({
+      uid: 65_534,
+    });
+    reader.close();
+    expect((await get(overTcp, '/v1/token', bearing(token))).status).toBe(404);
+    expect((await get(overTls, '/v1/state', bearing(token))).status).toBe(200);
+  });
+
+  it('a name that is not ours is refused (DNS rebinding), token or not', async () => {
+    for (const host of ['evil.example', '127.0.0.1.evil.example:1']) {
+      const options = { headers: { ...bearing(TOKEN).headers, host } };
+      for (const path of ['/', '/v1/state'])
+        expect((await get(overTcp, path, options)).status).toBeGreaterThanOrEqual(400);
+    }
+    expect(await TestReader.open(overTcp, 'now', { token: TOKEN, headers: { host: 'evil.example' } })).toMatchObject({
+      refused: 421,
+    });
+    expect(
+      (await get(overTcp, '/v1/state', { headers: { ...bearing(TOKEN).headers, host: 'n1.cluster:9443' } })).status,
+    ).toBe(200);
+  });
+
+  it('pages of others are refused, and may read nothing; those that the site names may', async () => {
+    const from = (origin: string) => ({ headers: { ...bearing(TOKEN).headers, origin } });
+    for (const origin of ['https://evil.example', 'null', 'http://n2.cluster:9443']) {
+      const { status, headers } = await get(overTcp, '/v1/state', from(origin));
+      expect(status).toBe(403);
+      expect(headers['access-control-allow-origin']).toBeUndefined();
+      expect(await TestReader.open(overTcp, 'now', { token: TOKEN, origin })).toMatchObject({ refused: 403 });
+    }
+    const allowed = await get(overTcp, '/v1/state', from(FRIEND));
+    expect(allowed.status).toBe(200);
+    expect(allowed.headers['access-control-allow-origin']).toBe(FRIEND);
+    const preflight = await get(overTcp, '/v1/state', { method: 'OPTIONS', headers: { origin: FRIEND } });
+    expect(preflight.status).toBe(204);
+    expect(preflight.headers).toMatchObject({
+      'access-control-allow-origin': FRIEND,
+      'access-control-allow-headers': 'Authorization',
+    });
+    expect(
+      (await get(overTcp, '/v1/state', { method: 'OPTIONS', headers: { origin: 'https://evil.example' } })).status,
+    ).toBe(403);
+  });
+
+  it.each(['POST', 'PUT', 'DELETE', 'PATCH', 'TRACE'])('%s is not answered', async (method) => {
+    const { status, headers } = await get(overTcp, '/v1/state', { method, ...bearing(TOKEN) });
+    expect(status).toBe(405);
+    expect(headers.allow).toBe('GET, HEAD, OPTIONS');
+  });
+
+  it('who says nothing is let go after a while', { timeout: 20_000 }, async () => {
+    const silent = connect({ host: '127.0.0.1', port: (overTcp as { port: number }).port });
+    const closed = new Promise((resolve) => silent.once('close', resolve));
+    silent.write('GET /v1/state HTTP/1.1\r\n');
+    const drip = setInterval(() => silent.write('A: b\r\n'), 500);
+    const start = performance.now();
+    silent.on('error', () => undefined).resume();
+    await closed;
+    clearInterval(drip);
+    expect(performance.now() - start).toBeGreaterThan(8_000);
+    expect(performance.now() - start).toBeLessThan(15_000);
+  });
+
+  it('is also there with TLS, and then not without', async () => {
+    expect((await get(overTls, '/v1/state', bearing(TOKEN))).status).toBe(200);
+    const reader = await TestReader.open(overTls, 'oldest', { token: TOKEN });
+    await expect.poll(() => reader.told.length).toBeGreaterThan(1);
+    reader.close();
+    await expect(get({ port: (overTls as { port: number }).port }, '/v1/state', bearing(TOKEN))).rejects.toThrow();
+  });
+});
+
+describe('what keeps berthd from listening', () => {
+  it.each([
+    ['a token that others can read', (token: string) => chmodSync(token, 0o644), 'mode 0600'],
+    ['a token that can be guessed', (token: string) => writeFileSync(token, 'secret\n'), '32 to 512'],
+    ['no token', (token: string) => rmSync(token), 'no such file'],
+  ])('is %s: the log has why, and launches go on', async (_what, spoil, why) => {
+    const token = join(scratch, 'spoilt');
+    writeFileSync(token, TOKEN, { mode: 0o600 });
+    spoil(token);
+    const daemon = new TestDaemon(`[events]\nlisten = "127.0.0.1:${await freePort()}"\ntoken_file = "${token}"\n`);
+    try {
+      await daemon.start();
+      expect(daemon.log).toContain('BERTH_EVENTS_LISTEN');
+      expect(daemon.log).toContain(why);
+      expect((await get({ socketPath: daemon.socket }, '/v1/state')).status).toBe(200);
+    } finally {
+      await daemon.remove();
+      rmSync(token, { force: true });
+    }
+  });
+
+  it('is an address that is taken', async () => {
+    const port = (overTcp as { port: number }).port;
+    const daemon = new TestDaemon(`[events]\nlisten = "127.0.0.1:${port}"\ntoken_file = "${join(scratch, 'token')}"\n`);
+    try {
+      await daemon.start();
+      expect(daemon.log).toContain('address already in use');
+    } finally {
+      await daemon.remove();
+    }
+  });
+});
