@@ -38,6 +38,7 @@ export async function buildDebian(options: DebianOptions): Promise<string[]> {
     };
     await stage('berth', join(debian, 'berth'), source, places);
     await stage('plugin', join(debian, plugin), source, places);
+    await stage('shifter', join(debian, 'berth-shifter'), source, places);
     await debhelper(work, source.root, options.time);
     const names = (await readdir(output)).filter(
       (name) => name.endsWith('.deb') && name.includes(`_${versionOf(options)}_`),
@@ -63,8 +64,9 @@ async function writeTemplates(options: DebianOptions, debian: string, plugin: st
       .replaceAll('@MAINTAINER@', maintainer);
   const control = await readFile(join(templates, 'control'), 'utf8');
   await writeFile(join(debian, 'control'), fill(control));
-  const overrides = await readFile(join(templates, 'plugin.lintian-overrides'), 'utf8');
-  await writeFile(join(debian, `${plugin}.lintian-overrides`), fill(overrides));
+  const overrides = await readFile(join(templates, 'others.lintian-overrides'), 'utf8');
+  for (const name of [plugin, 'berth-shifter'])
+    await writeFile(join(debian, `${name}.lintian-overrides`), overrides.replaceAll('@PACKAGE@', name));
   for (const script of ['preinst', 'prerm', 'postrm']) {
     await copyFile(join(templates, `plugin.${script}`), join(debian, `${plugin}.${script}`));
   }

@@ -71,6 +71,7 @@ async function main(): Promise<void> {
     const places = { unitDir: values['unit-dir'], zshDir: values['zsh-dir'], pluginDir: values['plugin-dir'] };
     await stage('berth', values.stage, source, places);
     await stage('plugin', values.stage, source, places);
+    await stage('shifter', values.stage, source, places);
     return;
   }
   const { DEBFULLNAME = 'Berth packagers', DEBEMAIL = 'berth@packages.invalid' } = process.env;

@@ -1,4 +1,5 @@
-import { copyFile, chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { defaultConfiguration } from '../../src/config/index.js';
 import { bashCompletion } from './completion/bash.js';
@@ -7,8 +8,11 @@ import { zshCompletion } from './completion/zsh.js';
 import { bundledLicenses } from './licenses.js';
 import { renderedPages } from './manual/pages.js';
 
-/** The half of Berth that does not depend on Slurm's version, and the half that does. */
-export type Half = 'berth' | 'plugin';
+/**
+ * The packages: Berth itself; its plugin, which depends on Slurm's version; and Shifter's commands, apart because a host may
+ * have the real ones.
+ */
+export type Part = 'berth' | 'plugin' | 'shifter';
 
 /** Where a distribution has its files. */
 export interface Places {
@@ -38,28 +42,34 @@ interface Item {
   readonly mode: number;
 }
 
-/** Other names of `berth`, for scripts that were written for Shifter. */
-const COMMANDS = ['shifter', 'shifterimg'];
-
 /**
  * Puts what a package installs under a directory, as it is to lie on a node. Debian's packages and the RPMs are both made
  * from this.
  */
-export async function stage(half: Half, destination: string, source: Source, places: Places): Promise<void> {
-  const items = half === 'berth' ? await berthItems(source, places) : await pluginItems(source, places);
-  for (const { path, content, mode } of items) {
-    const target = join(destination, path);
-    await mkdir(content === 'directory' ? target : dirname(target), { recursive: true, mode: 0o755 });
-    if (content === 'directory') {
-      await chmod(target, mode);
-    } else if ('link' in content) {
-      await symlink(content.link, target);
-    } else {
-      if ('from' in content) await copyFile(content.from, target);
-      else await writeFile(target, content.text);
-      await chmod(target, mode);
-    }
+export async function stage(part: Part, destination: string, source: Source, places: Places): Promise<void> {
+  const parts = { berth: berthItems, plugin: pluginItems, shifter: shifterItems };
+  const items = await parts[part](source, places);
+  for (const item of items) await put(item, join(destination, item.path));
+}
+
+/** Puts one item into its place. What is there is replaced in one step, as it may be running; configuration is left alone. */
+async function put({ path, content, mode }: Item, target: string): Promise<void> {
+  await mkdir(content === 'directory' ? target : dirname(target), { recursive: true, mode: 0o755 });
+  if (content === 'directory') {
+    await chmod(target, mode);
+    return;
   }
+  if (path.startsWith('/etc/') && existsSync(target)) return;
+  const unfinished = `${target}.new`;
+  await rm(unfinished, { force: true });
+  if ('link' in content) {
+    await symlink(content.link, unfinished);
+  } else {
+    if ('from' in content) await copyFile(content.from, unfinished);
+    else await writeFile(unfinished, content.text);
+    await chmod(unfinished, mode);
+  }
+  await rename(unfinished, target);
 }
 
 async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<Item[]> {
@@ -78,7 +88,6 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
       .filter((name) => name !== 'berth-healthcheck')
       .map((name) => program(`/usr/lib/berth/${name}`, built('bin', name))),
     { path: '/usr/lib/berth/berth-healthcheck', content: { link: '../../bin/berth' }, mode: 0 },
-    ...COMMANDS.map((name) => ({ path: `/usr/bin/${name}`, content: { link: 'berth' }, mode: 0 })),
     ...['berthd.js', 'cli.js', 'canary.squashfs', 'package.json'].map((name) =>
       file(`/usr/lib/berth/${name}`, built('lib', name)),
     ),
@@ -94,7 +103,7 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
     ...modules.map((name) =>
       file(`/usr/share/berth/modules.d/${name}`, { from: join(root, 'share', 'modules.d', name) }),
     ),
-    ...[...pages].filter(([name]) => !name.startsWith('spank')).map(([name, text]) => file(manualPath(name), { text })),
+    ...[...pages].filter(([name]) => name.startsWith('berth')).map(([name, text]) => file(manualPath(name), { text })),
     file('/usr/share/bash-completion/completions/berth', { text: bashCompletion() }),
     file(`${zshDir}/_berth`, { text: zshCompletion() }),
     file('/usr/share/fish/vendor_completions.d/berth.fish', { text: fishCompletion() }),
@@ -112,6 +121,16 @@ async function pluginItems(source: Source, { pluginDir }: Places): Promise<Item[
     file('/etc/slurm/plugstack.conf.d/berth.conf', { text: template.replaceAll('@PLUGIN_DIR@', pluginDir) }),
     file(manualPath(page), { text: renderedPages(root, version, date).get(page) ?? '' }),
   ];
+}
+
+/** Links to the command, which knows by what name it is called. */
+function shifterItems({ root, version, date }: Source): Promise<Item[]> {
+  const page = 'shifter.1';
+  return Promise.resolve([
+    ...['shifter', 'shifterimg'].map((name) => ({ path: `/usr/bin/${name}`, content: { link: 'berth' }, mode: 0 })),
+    file(manualPath(page), { text: renderedPages(root, version, date).get(page) ?? '' }),
+    file(manualPath('shifterimg.1'), { text: '.so man1/shifter.1\n' }),
+  ]);
 }
 
 function manualPath(name: string): string {

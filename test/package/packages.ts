@@ -5,15 +5,15 @@ import { join } from 'node:path';
 
 const output = join(import.meta.dirname, '..', '..', 'build', 'packages');
 
-/** The newest packages in build/packages: of Berth, and of its plugin for this machine's Slurm. */
-export function builtPackages(): { berth: string; plugin: string } {
+/** The newest packages in build/packages: of Berth, of its plugin for this machine's Slurm, and of Shifter's commands. */
+export function builtPackages(): { berth: string; plugin: string; shifter: string } {
   const { version } = JSON.parse(readFileSync(join(output, '..', '..', 'package.json'), 'utf8')) as { version: string };
   const find = (expression: RegExp): string => {
     const name = readdirSync(output).find((one) => expression.test(one) && one.includes(`_${version}-`));
     if (name === undefined) throw new Error(`${output} has no package ${expression}: run npm run package`);
     return join(output, name);
   };
-  return { berth: find(/^berth_/), plugin: find(/^berth-slurm-[\d.]+_/) };
+  return { berth: find(/^berth_/), plugin: find(/^berth-slurm-[\d.]+_/), shifter: find(/^berth-shifter_/) };
 }
 
 /** The same package as the next revision of it, in a directory. */

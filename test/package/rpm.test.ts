@@ -56,12 +56,12 @@ describe('the RPMs', () => {
   it('have the version of package.json', () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
     const names = rpms.map((file) => run('rpm', '-qp', '--nosignature', '--qf', '%{NAME} %{VERSION}', file));
-    expect(names).toEqual([`berth ${version}`, `berth-slurm ${version}`]);
+    expect(names).toEqual(['berth', 'berth-shifter', 'berth-slurm'].map((name) => `${name} ${version}`));
   });
 
   it("have the files of Debian's packages", () => {
-    const { berth, plugin } = builtPackages();
-    const debian = [berth, plugin].flatMap((file) =>
+    const { berth, plugin, shifter } = builtPackages();
+    const debian = [berth, plugin, shifter].flatMap((file) =>
       run('dpkg-deb', '--contents', file)
         .split('\n')
         .filter((line) => line !== '' && !line.startsWith('d'))
@@ -78,13 +78,16 @@ describe('the RPMs', () => {
   });
 
   it('keep what the site has changed', () => {
-    const kept = rpms.flatMap((file) => run('rpm', '-qp', '--nosignature', '--configfiles', file).trim().split('\n'));
-    expect(kept).toEqual(['/etc/berth/berth.toml', '/etc/slurm/plugstack.conf.d/berth.conf']);
+    const kept = rpms.flatMap((file) => run('rpm', '-qp', '--nosignature', '--configfiles', file).split('\n'));
+    expect(kept.filter((path) => path !== '')).toEqual([
+      '/etc/berth/berth.toml',
+      '/etc/slurm/plugstack.conf.d/berth.conf',
+    ]);
   });
 
   it('need the Slurm that the plugin is for', () => {
     const needs = rpms.map((file) => run('rpm', '-qp', '--nosignature', '--requires', file));
     expect(needs[0]).toContain('nodejs >= 20');
-    expect(needs[1]).toContain('slurm >= 22.05');
+    expect(needs[2]).toContain('slurm >= 22.05');
   });
 });

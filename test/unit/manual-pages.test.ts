@@ -55,7 +55,7 @@ describe('the manual pages', () => {
     expect([...pages.keys()].sort()).toEqual(
       [
         ...commands.map(({ name }) => `berth-${name}.1`),
-        ...['berth.1', 'berthd.8', 'berth.toml.5', 'berth-healthcheck.8', 'spank_berth.8'],
+        ...['berth.1', 'berthd.8', 'berth.toml.5', 'berth-healthcheck.8', 'spank_berth.8', 'shifter.1'],
       ].sort(),
     );
   });

@@ -26,6 +26,26 @@ export function pluginOptions(root: string): PluginOption[] {
   });
 }
 
+/**
+ * The options of `shifter`, from the text that `shifter --help` shows.
+ *
+ * @throws Error when native/client/shifter.c does not look as expected.
+ */
+export function shifterOptions(root: string): { term: string; text: string }[] {
+  const source = readFileSync(join(root, 'native', 'client', 'shifter.c'), 'utf8');
+  const [, help] = /help\[\] =\n((?: *"(?:[^"\\]|\\.)*"\n?)+);/.exec(source) ?? [];
+  const lines = (help ?? '').split('\n').flatMap((line) => /^ *" {2,}((?:-\w, +)?--\S+) *(.*)\\n"$/.exec(line) ?? []);
+  if (lines.length === 0) throw new Error('native/client/shifter.c has no options');
+  return Array.from({ length: lines.length / 3 }, (_, i) => ({
+    term: lines[3 * i + 1] ?? '',
+    text: sentence(lines[3 * i + 2] ?? ''),
+  }));
+}
+
+function sentence(text: string): string {
+  return text === '' ? 'As srun takes it: spank_berth(8).' : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
 /** What adjacent string literals of C are together. */
 function literal(text: string): string {
   return [...text.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, inner = '']) => inner.replace(/\\(.)/g, '$1')).join('');

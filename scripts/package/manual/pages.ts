@@ -3,7 +3,7 @@ import { commandManual, overviewManual } from '../../../src/cli/help.js';
 import { allKeys } from '../../../src/config/index.js';
 import { daemonManual } from '../../../src/daemon/manual.js';
 import type { Entry, ManualPage } from '../../../src/manual/index.js';
-import { pluginOptions } from './options.js';
+import { pluginOptions, shifterOptions } from './options.js';
 import { fromMarkdown, roff } from './roff.js';
 
 /** A page for man(1). */
@@ -45,6 +45,7 @@ export function manualPages(root: string): Page[] {
     { file: 'berth-healthcheck.8', page: healthCheckManual },
     { file: 'berth.toml.5', page: configurationManual() },
     { file: 'spank_berth.8', page: pluginManual(root) },
+    { file: 'shifter.1', page: shifterManual(root) },
   ];
 }
 
@@ -96,6 +97,30 @@ const healthCheckManual: ManualPage = {
     see('berth-health(1)', 'berth.toml(5)', 'slurm.conf(5)'),
   ],
 };
+
+function shifterManual(root: string): ManualPage {
+  return {
+    name: 'shifter',
+    summary: "berth run with Shifter's options, for job scripts that were written for it",
+    synopsis: ['shifter [OPTIONS] [--] [COMMAND [ARGUMENT...]]', 'shifterimg pull|images|lookup [IMAGE]'],
+    sections: [
+      {
+        title: 'DESCRIPTION',
+        entries: [
+          'shifter runs a command in a container. What it is not told, it takes from the options of the job. In a container it ' +
+            'starts the command where it is.',
+          'shifterimg pull, images and lookup are berth pull, images and inspect.',
+        ],
+      },
+      { title: 'OPTIONS', entries: shifterOptions(root) },
+      {
+        title: 'ENVIRONMENT',
+        entries: [{ term: 'SHIFTER_IMAGE', text: 'The image, where neither --image nor the job says which.' }],
+      },
+      see('berth-run(1)', 'berth-pull(1)', 'spank_berth(8)'),
+    ],
+  };
+}
 
 function configurationManual(): ManualPage {
   const tables = [...new Set(allKeys.map(({ table }) => table))];
