@@ -1,5 +1,6 @@
 // The event stream on berthd's own socket: what is told of real launches, to whom, and what readers can do to berthd.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -399,5 +400,32 @@ describe('berth events', () => {
     const { status, stderr } = berth('events', '--since=yesterday');
     expect(status).toBe(2);
     expect(stderr).toContain('BERTH_EVENTS_CURSOR');
+  });
+});
+
+describe('berth top', () => {
+  it('is written once where nobody watches', async () => {
+    await runStep(++job, NOBODY, 3);
+    const { status, stdout } = berth('top');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^\d+ containers {3}\d+ ranks {3}[\d.]+ launches\/s/m);
+    expect(stdout).toMatch(/^image mount +[\d.]+ +[\d.]+ *$/m);
+    expect(stdout).toContain(`job ${job} step 1, nobody`);
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  it.each(['q', '\u0003'])('takes the terminal until %j, draws what happens, and gives it back', async (key) => {
+    const command = `stty rows 30 cols 100; ${process.execPath} ${cli} top --socket ${daemon.socket}; stty -a`;
+    const watching = spawn('script', ['-qec', command, '/dev/null'], { env: { PATH: '/usr/bin:/bin', TERM: 'xterm' } });
+    let shown = '';
+    watching.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+    await expect.poll(() => shown, { timeout: 10_000 }).toContain('\u001b[?1049h');
+    await runStep(++job);
+    await expect.poll(() => shown, { timeout: 5_000 }).toContain(`job ${job} step 1`);
+    watching.stdin.write(key);
+    await once(watching, 'close');
+    expect(watching.exitCode).toBe(0);
+    expect(shown).toContain('\u001b[?1049l');
+    expect(shown.slice(shown.lastIndexOf('\u001b[?1049l'))).toMatch(/ icanon .* echo /s);
   });
 });

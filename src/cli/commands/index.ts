@@ -26,6 +26,7 @@ import { share } from './share.js';
 import { stop } from './stop.js';
 import { tag } from './tag.js';
 import { token } from './token.js';
+import { top } from './top.js';
 import { verify } from './verify.js';
 import { versionCommand } from './version.js';
 
@@ -53,6 +54,7 @@ export const commands: readonly Command[] = [
   login,
   logout,
   health,
+  top,
   events,
   metrics,
   token,

@@ -1,0 +1,125 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { nodeOverview } from '../../src/cli/node/overview.js';
+import { Recent } from '../../src/cli/node/recent.js';
+import { Redraw } from '../../src/cli/node/redraw.js';
+import type { NodeState } from '../../src/cli/node/state.js';
+import type { Message } from '../../src/cli/node/stream.js';
+import { makeTerminal } from '../../src/cli/terminal.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const plainTerminal = makeTerminal(new PassThrough(), new PassThrough(), {});
+const colourful = makeTerminal(Object.assign(new PassThrough(), { isTTY: true }), new PassThrough(), { TERM: 'xterm' });
+const NOW = 1_000_000;
+
+function launch(time: number, start: 'cold' | 'warm', totalUs: number, more: object = {}): Message {
+  const about = {
+    job: 7,
+    step: 0,
+    uid: 2001,
+    user: 'alice',
+    purpose: 'step',
+    image: 'debian',
+    container: 'c0ffee',
+  } as const;
+  const phases = [{ name: 'build', startUs: 0, durationUs: totalUs / 2 }];
+  return { v: 1, cursor: '00000000-1', time, type: 'launch', ...about, start, totalUs, phases, ...more };
+}
+
+function state(containers: number): NodeState {
+  return {
+    node: 'n1',
+    berthd: '0.1.0',
+    started: NOW - 7200,
+    cursor: '',
+    containers: Array.from({ length: containers }, (_, index) => {
+      return {
+        container: `c${index}`,
+        job: index,
+        user: 'alice',
+        image: 'debian\u001b[2J',
+        created: NOW - index,
+        ranks: 4,
+      };
+    }),
+    otherContainers: 2,
+    pulls: [{ pull: 1, image: 'ubuntu', received: 10e6, size: 40e6 }],
+    otherPulls: 0,
+  };
+}
+
+describe('berth top shows', () => {
+  const recent = new Recent();
+  for (let i = 0; i < 20; i++) recent.add(launch(NOW - 5, i === 0 ? 'cold' : 'warm', i === 0 ? 4000 : 80 + i));
+  recent.add(launch(NOW - 60, 'cold', 2000, { error: 'BERTH_IMAGE_UNKNOWN', start: undefined }));
+  const show = (size: { width: number; height: number }, containers = 3, terminal = plainTerminal): string[] =>
+    nodeOverview(state(containers), recent, terminal, NOW, size);
+
+  it('what is there, what happens, and how long it takes', () => {
+    const text = show({ width: 120, height: 40 }).join('\n');
+    expect(text).toContain(
+      'n1: berthd 0.1.0, up 2 h\n3 containers (and 2 of others)   12 ranks   2.0 launches/s   1 failed   1 pulls',
+    );
+    expect(text).toMatch(/^all +4\.00 +4\.00 +0\.09 +0\.10$/m);
+    expect(text).toMatch(/^build +2\.00 +2\.00 +0\.04 +0\.05$/m);
+    expect(text).toContain('pulling ubuntu: 10 MB of 40 MB');
+    expect(text).toMatch(/launch {5}job 7 step 0, alice, debian: BERTH_IMAGE_UNKNOWN$/);
+  });
+
+  it.each([
+    [80, 24],
+    [40, 10],
+    [200, 60],
+    [10, 3],
+  ])('no more than fits into %i columns and %i lines', (width, height) => {
+    for (const terminal of [plainTerminal, colourful]) {
+      const lines = show({ width, height }, 100, terminal);
+      expect(lines.length).toBeLessThanOrEqual(height);
+      for (const line of lines) expect(line.replace(/\u001b\[\d+m/g, '').length).toBeLessThanOrEqual(width);
+    }
+  });
+
+  it('nothing that steers the terminal, whatever images are called', () => {
+    expect(show({ width: 120, height: 40 }).join('')).not.toContain('\u001b');
+  });
+
+  it('launches of others in its rate', () => {
+    const others = new Recent();
+    others.add({ v: 1, cursor: '', time: NOW, type: 'others', counts: { launch: 30, container: 2 } });
+    expect(others.rate(NOW)).toBe(3);
+    expect(others.rate(NOW + 11)).toBe(0);
+  });
+});
+
+describe('drawing', () => {
+  it('follows a change at once, and a burst of them a few times a second', async () => {
+    let drawn = 0;
+    const redraw = new Redraw(() => {
+      drawn++;
+      return Promise.resolve();
+    });
+    redraw.soon();
+    await sleep(30);
+    expect(drawn).toBe(1);
+    for (let i = 0; i < 60; i++) {
+      redraw.soon();
+      await sleep(10);
+    }
+    redraw.stop();
+    expect(drawn).toBeGreaterThan(2);
+    expect(drawn).toBeLessThan(6);
+  });
+
+  it('does not put off for later what has changed', async () => {
+    let drawn = 0;
+    const redraw = new Redraw(() => {
+      drawn++;
+      return Promise.resolve();
+    });
+    redraw.in(60_000);
+    redraw.soon();
+    await sleep(30);
+    redraw.stop();
+    expect(drawn).toBe(1);
+  });
+});
