@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <slurm/slurm.h>
@@ -185,6 +186,10 @@ int pin_settle(spank_t spank) {
         const char* suggestion = strstr(failure.hint, "did you mean");
         if (suggestion != NULL)
             slurm_info("berth: %s: %.*s?", failure.what, (int)strcspn(suggestion, "?"), suggestion);
+        struct stat file;
+        if (stat(plugin.image, &file) == 0 && S_ISREG(file.st_mode))
+            slurm_info("berth: %s is taken for a name: the file here is --image=./%s", plugin.image,
+                       plugin.image);
         const enum command_result result = pull();
         /* It has told the user why, or the user has ended it. */
         if (result == COMMAND_FAILED) return -1;

@@ -85,9 +85,10 @@ function parse(options: readonly Option[], argv: readonly string[], command: str
       ...(letter === undefined ? {} : { short: letter }),
     };
   }
+  const bare = new Set(options.filter(({ value }) => value?.startsWith('[')).map(({ name }) => `--${name}`));
   try {
     const { values, positionals } = parseArgs({
-      args: [...argv],
+      args: argv.map((word) => (bare.has(word) ? `${word}=` : word)),
       options: config,
       allowPositionals: true,
       strict: true,

@@ -4,7 +4,10 @@ import type { Terminal } from './terminal.js';
 export interface Option {
   readonly name: string;
   readonly letter?: string;
-  /** What stands for its value in the help, e.g. "PATH". An option without one is a switch. */
+  /**
+   * What stands for its value in the help, e.g. "PATH". In brackets, it may be left out, and else stands behind "=". An
+   * option without one is a switch.
+   */
   readonly value?: string;
   /** May be given more than once; {@link Call.values} has them all. */
   readonly multiple?: true;

@@ -14,7 +14,12 @@ export const containerOptions: readonly Option[] = [
   on('container-entrypoint', "Start programs by the image's entrypoint."),
   on('no-container-entrypoint', 'Start them directly.'),
   on('container-entrypoint-log', 'Show what the entrypoint prints.'),
-  one('container-writable', 'SIZE|DIR', 'Let programs write anywhere: in memory up to SIZE, or in the directory DIR.'),
+  {
+    name: 'container-writable',
+    value: '[SIZE|DIR]',
+    description:
+      'Let programs write anywhere: in memory, up to SIZE, or in the directory DIR: --container-writable=2G.',
+  },
   on('container-readonly', 'Let them write only to volumes.'),
   repeated('container-env', 'NAME[,NAME…]', "Keep these variables as they are outside, instead of the image's."),
   repeated('env', 'NAME=VALUE', 'Set a variable.'),

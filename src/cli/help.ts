@@ -4,7 +4,8 @@ import type { Terminal } from './terminal.js';
 
 /** The manual page of a command. */
 export function commandManual(command: Command): ManualPage {
-  const statuses = [{ status: 0, text: 'Success.' }, ...(command.exitStatus ?? []), ...usualStatuses];
+  const all = [{ status: 0, text: 'Success.' }, ...(command.exitStatus ?? []), ...usualStatuses];
+  const statuses = all.sort((a, b) => a.status - b.status);
   return {
     name: `berth ${command.name}`,
     summary: command.summary,

@@ -49,7 +49,10 @@ function find(catalogue: Catalogue, name: string, host: string): Entry {
   if (entry) return entry;
   if (fault) throw fault;
   const near = nearest(name, entries.keys());
-  const known = entries.size === 0 ? 'there are none' : `there are ${[...entries.keys()].join(', ')}`;
+  const known =
+    entries.size === 0
+      ? 'the site has no modules here: leave --module out, or ask the site'
+      : `there are ${[...entries.keys()].join(', ')}`;
   const hint = near === undefined ? known : `did you mean ${near}? ${known}`;
   throw new BerthError('BERTH_MODULE_UNKNOWN', { name, host, directory, hint });
 }

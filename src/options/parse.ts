@@ -45,7 +45,7 @@ const readers: Readonly<Record<string, Reader>> = {
     read: (value, draft, option) => (draft.workdir = absolutePath(value, option)),
   },
   'container-name': { thing: 'name', read: (value, draft) => (draft.name = parseName(value)) },
-  'container-save': { thing: 'save', read: (value, draft, option) => (draft.save = absolutePath(value, option)) },
+  'container-save': { thing: 'save', read: (value, draft, option) => (draft.save = parseFile(value, option)) },
   'container-mount-home': flag('mountHome', true),
   'no-container-mount-home': flag('mountHome', false),
   'container-remap-root': flag('remapRoot', true),
@@ -238,12 +238,24 @@ function parseName(text: string): ContainerName {
 function parseWritable(value: string, option: string): Writable {
   if (value === '') return {};
   if (value.startsWith('/')) return { directory: absolutePath(value, option) };
-  return { size: parseSize(value, option) };
+  if (/^\d/.test(value)) return { size: parseSize(value, option) };
+  const why = 'it takes a size, as in 2G, or a directory, whose whole path begins with /';
+  throw new BerthError('BERTH_OPTION', { option, value, why });
+}
+
+/** A directory would be refused when the job has done its work, and then what was to be saved is lost. */
+function parseFile(value: string, option: string): string {
+  if (!value.endsWith('/')) return absolutePath(value, option);
+  throw new BerthError('BERTH_OPTION', {
+    option,
+    value,
+    why: 'it takes the name of a file, which does not end with /',
+  });
 }
 
 function parseNames(value: string, option: string): string[] {
   return value.split(',').map((name) => {
-    if (VARIABLE.test(name)) return name;
+    if (VARIABLE.test(name) && !name.includes(' ')) return name;
     throw new BerthError('BERTH_OPTION', { option, value, why: 'it takes names of variables, separated by commas' });
   });
 }

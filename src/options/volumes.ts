@@ -62,8 +62,7 @@ export function parseVolume(text: string, option: string): Volume {
   const origin = `${option}=${text}`;
   const [source = '', second, flags, ...more] = text.split(':');
   if (source === '' || second === '' || more.length > 0) {
-    const why = 'a volume is SOURCE:DESTINATION[:FLAGS], and neither path may have a colon';
-    throw new BerthError('BERTH_VOLUME', { volume: text, why });
+    throw new BerthError('BERTH_VOLUME', { volume: text === '' ? '(empty)' : text, why: whyNone(more.length) });
   }
   if (source === 'tmpfs') return parseTmpfs(text, second, flags, origin);
   const destination = absolutePath(second ?? source, origin);
@@ -75,6 +74,11 @@ export function parseVolume(text: string, option: string): Volume {
     return { kind: 'squashfs', source: from, destination, origin };
   }
   return parseBind(from, destination, words, origin);
+}
+
+function whyNone(surplus: number): string {
+  if (surplus > 0) return 'no path may have a colon, and flags are separated by commas, or by +';
+  return 'its source, its destination or all of it is missing';
 }
 
 function parseTmpfs(text: string, second: string | undefined, flags: string | undefined, origin: string): Volume {

@@ -22,10 +22,7 @@ export const explain: Command = {
       text: 'Where does this LD_LIBRARY_PATH come from?',
     },
   ],
-  exitStatus: [
-    { status: 2, text: 'An option makes no sense.' },
-    { status: 3, text: 'There is no such image.' },
-  ],
+  exitStatus: [{ status: 3, text: 'There is no such image.' }],
   run: async (call) => {
     const [image = ''] = call.operands;
     const reply = await ask(call.socket, { explain: { image, options: writtenOptions(call) } });

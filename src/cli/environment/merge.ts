@@ -55,7 +55,7 @@ export function expandDefinition(definition: Definition, variables: Variables): 
   const expand = (text: string): string =>
     text.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
       const value = variables[name];
-      if (value === undefined) throw invalid(definition.file, 1, `${text} needs \${${name}}`, `${name} is not set`);
+      if (value === undefined) throw invalid(definition.file, 1, `it says ${text}`, `the variable ${name} is not set`);
       return value;
     });
   const { image, workdir, writable } = definition;
