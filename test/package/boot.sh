@@ -22,6 +22,9 @@ mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 # New loop devices show up only in the real one.
 mount --bind /dev "$root/dev"
+# Open to users, as udev has it.
+mknod -m 666 "$root/fuse" c 10 229
+mount --bind "$root/fuse" "$root/dev/fuse"
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 cd "$root"

@@ -136,6 +136,92 @@ describe('used by Slurm, it', () => {
   });
 });
 
+/** The unit forbids berthd what it does not need. These need the most. */
+describe('confined by its unit, it', () => {
+  const restore = 'cp /root/berth.toml /etc/berth/berth.toml && systemctl restart berthd.service';
+
+  async function withConfiguration(text: string, use: () => Promise<void>): Promise<void> {
+    const file = '/etc/berth/berth.toml';
+    await machine.must(`cp ${file} /root/ && printf '%s' '${text}' >${file} && systemctl restart berthd.service`);
+    try {
+      await use();
+    } finally {
+      await machine.must(restore);
+    }
+  }
+
+  it('has only the rights that it may need, and no way to more', async () => {
+    const { pid } = await daemon();
+    const status = await machine.must(`cat /proc/${pid}/status`);
+    expect(status).toMatch(/^NoNewPrivs:\s1$/m);
+    expect(status).toMatch(/^Seccomp:\s2$/m);
+    const bounding = BigInt(`0x${/^CapBnd:\s(\w+)$/m.exec(status)?.[1] ?? ''}`);
+    // linux/capability.h: CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_SYS_TIME.
+    for (const number of [16n, 17n, 22n, 25n]) expect((bounding >> number) & 1n).toBe(0n);
+  });
+
+  it('makes an image of a file', async () => {
+    await machine.must('mksquashfs /root/image /home/alice/small.squashfs -all-root -no-progress -quiet');
+    expect(await srun('--image=./small.squashfs cat /etc/image')).toEqual({ status: 0, stdout: 'small\n', stderr: '' });
+  });
+
+  it('has a file served by FUSE, and stops without its server', async () => {
+    await withConfiguration('[store]\nfiles = "fuse"\n', async () => {
+      const job = srun('--image=./small.squashfs bash -c "sleep 3; cat /etc/image"');
+      await machine.until('berth ps --json | grep -q \'"ranks": 1\'');
+      await machine.must('systemctl restart berthd.service');
+      expect(await job).toEqual({ status: 0, stdout: 'small\n', stderr: '' });
+    });
+  });
+
+  it('makes a cache for each node', async () => {
+    // What the machine's own root is on can have none.
+    await withConfiguration('[volumes]\ncache_filesystems = ["tmpfs"]\n', async () => {
+      await machine.must('mkdir /dev/shm/cache && chown alice: /dev/shm/cache');
+      const volume = '--volume=/dev/shm/cache:/cache:perNodeCache=size=20M';
+      const { status, stdout, stderr } = await srun(
+        `--image=small ${volume} bash -c "echo kept >/cache/file; cat /cache/file"`,
+      );
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'kept\n', stderr: '' });
+    });
+  });
+
+  it('lets users be root in containers that they may write to, with a network of their own', async () => {
+    const options = '--image=small --container-remap-root --container-writable --container-unshare=net,ipc,uts';
+    expect(await srun(`${options} bash -c "echo changed >/etc/image; cat /etc/image; id -u"`)).toEqual({
+      status: 0,
+      stdout: 'changed\n0\n',
+      stderr: '',
+    });
+  });
+
+  it('gives up on a configuration with mistakes, and comes back when they are mended', async () => {
+    await machine.must('cp /etc/berth/berth.toml /root/ && echo nonsense >/etc/berth/berth.toml');
+    expect((await machine.shell('systemctl restart berthd.service')).status).not.toBe(0);
+    const { status, stderr } = await srun('--image=small true');
+    expect(status).not.toBe(0);
+    expect(stderr).toContain('BERTH_DAEMON_UNREACHABLE');
+    expect((await machine.shell('systemctl is-active berthd.service')).stdout.trim()).toBe('failed');
+    await machine.must('cp /root/berth.toml /etc/berth/ && systemctl reset-failed && systemctl start berthd.service');
+    expect((await srun('--image=small cat /etc/image')).stdout).toBe('small\n');
+  });
+
+  it('does without user namespaces', async () => {
+    await withConfiguration('[container]\nuserns = "off"\n', async () => {
+      expect(await srun('-n2 --image=small cat /etc/image')).toEqual({
+        status: 0,
+        stdout: 'small\nsmall\n',
+        stderr: '',
+      });
+    });
+  });
+
+  it('runs containers without Slurm', async () => {
+    const { stdout, stderr } = await machine.shell('cd /home/alice && berth run small cat /etc/image', 'alice');
+    expect({ stdout, stderr }).toEqual({ stdout: 'small\n', stderr: '' });
+  });
+});
+
 describe('upgraded while jobs run, it', () => {
   it('asks nothing, starts again, and no rank notices, neither running ones nor those of that moment', async () => {
     for (const file of [files.berth, files.plugin]) await machine.copyIn(nextRevision(file, directory));

@@ -22,6 +22,7 @@ const PACKAGES = [
   ...['systemd-sysv', 'man-db', 'bash-completion', 'iproute2', 'procps'],
   ...['munge', 'slurmctld', 'slurmd', 'slurm-client'],
   ...['squashfs-tools-ng', 'zstd', 'xz-utils', 'libarchive13', 'libsquashfs1', 'libssl3', 'libstdc++6', 'mount'],
+  ...['e2fsprogs', 'squashfs-tools', 'squashfuse'],
 ];
 
 /** Units that make no sense here, or would change what is the real machine's. */

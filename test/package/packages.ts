@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { slurmRelease, SYSTEM_HEADERS } from '../../scripts/package/plugins.js';
 
 const output = join(import.meta.dirname, '..', '..', 'build', 'packages');
 
@@ -13,7 +14,11 @@ export function builtPackages(): { berth: string; plugin: string; shifter: strin
     if (name === undefined) throw new Error(`${output} has no package ${expression}: run npm run package`);
     return join(output, name);
   };
-  return { berth: find(/^berth_/), plugin: find(/^berth-slurm-[\d.]+_/), shifter: find(/^berth-shifter_/) };
+  return {
+    berth: find(/^berth_/),
+    plugin: find(new RegExp(`^berth-slurm-${slurmRelease(SYSTEM_HEADERS)}_`)),
+    shifter: find(/^berth-shifter_/),
+  };
 }
 
 /** The same package as the next revision of it, in a directory. */
