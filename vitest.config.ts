@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // By what the tests need: unit runs for anyone; kernel is root on real namespaces, mounts and loop devices; slurm is a
-// private cluster. The latter two measure what a node has, so only one of their files runs at a time.
+// private cluster for each file. The kernel's tests measure what the machine has, so one file runs at a time; clusters know
+// nothing of each other.
 export default defineConfig({
   test: {
     projects: [
@@ -20,7 +21,7 @@ export default defineConfig({
         test: {
           name: 'slurm',
           include: ['test/slurm/**/*.test.ts'],
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 2 },
