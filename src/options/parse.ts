@@ -38,7 +38,8 @@ const readers: Readonly<Record<string, Reader>> = {
   mount: {
     thing: 'mount',
     repeats: true,
-    read: (value, draft, option) => (draft.volumes = [...draft.volumes, parseVolume(value, option)]),
+    // Nobody has written an option of this name.
+    read: (value, draft) => (draft.volumes = [...draft.volumes, parseVolume(value, 'mount')]),
   },
   'container-workdir': {
     thing: 'workdir',

@@ -136,6 +136,13 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     expect(await lines('sinfo -h -o %T | sort -u')).not.toContain('drained');
   });
 
+  it('one that is taken for a name, for want of a "/", is told', async () => {
+    await make(`${userns}-here.sqsh`, 'never asked for');
+    const { status, stderr } = await shell(`srun --image=${userns}-here.sqsh /bin/show`);
+    expect(stderr).toContain(`${userns}-here.sqsh is taken for a name: the file here is --image=./${userns}-here.sqsh`);
+    expect(status).not.toBe(0);
+  });
+
   it('a link that is turned elsewhere meanwhile gives nobody what they may not read', async () => {
     await make(`${userns}-secret.sqsh`, 'of alice', 0o600);
     await make(`${userns}-open.sqsh`, 'for all');

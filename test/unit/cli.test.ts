@@ -6,6 +6,8 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { parseCommand } from '../../src/cli/arguments.js';
+import { explain } from '../../src/cli/commands/explain.js';
 import { commands } from '../../src/cli/commands/index.js';
 import { run } from '../../src/cli/run.js';
 import { makeTerminal } from '../../src/cli/terminal.js';
@@ -447,5 +449,15 @@ describe('as a process, berth', () => {
     const [status] = (await once(child, 'close')) as [number];
     expect(status).toBe(1);
     expect(stderr).toMatch(/^berth: the output could not be written: ENOSPC/);
+  });
+});
+
+describe('An option whose value may be left out', () => {
+  it.each([
+    ['--container-writable', ''],
+    ['--container-writable=2G', '2G'],
+  ])('is read as %s, as srun does', (option, value) => {
+    const { values, operands } = parseCommand(explain, [option, 'debian']);
+    expect({ value: values['container-writable'], operands }).toEqual({ value, operands: ['debian'] });
   });
 });

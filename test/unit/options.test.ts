@@ -124,6 +124,10 @@ describe('options of a container', () => {
     expect(codeOf(...options)).toBe(code);
   });
 
+  it('call a mount that no option of srun has asked for by no such option', () => {
+    expect(() => parseOptions(written('mount=data:/data'))).toThrow(/: mount=data:\/data was given data/);
+  });
+
   it('add up where they may be repeated', () => {
     const options = parseOptions(
       written('module=gpu,rdma', 'module=gpu', 'container-env=A,B', 'container-env=C', 'env=X=1', 'env=Y=a=b'),
