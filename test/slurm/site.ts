@@ -17,7 +17,10 @@ export interface Configuration {
   readonly node: string;
 }
 
-export interface SiteOptions extends Pick<ClusterOptions, 'slurmConf' | 'nodeParameters' | 'slurmFiles' | 'plugstackArguments'> {
+export interface SiteOptions extends Pick<
+  ClusterOptions,
+  'slurmConf' | 'nodeParameters' | 'slurmFiles' | 'plugstackArguments'
+> {
   /** Nodes of each configuration; 1 by default. */
   readonly nodes?: number;
   /** Names of images to import; `debian` alone by default. Each has its name in /image. */
