@@ -16,6 +16,7 @@ const rooms = [
   'launch',
   'health',
   'events',
+  'page',
   'daemon',
   'cli',
 ];

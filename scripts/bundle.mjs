@@ -2,7 +2,7 @@
 // as slowly, and a node's file system need not hold node_modules.
 import { build } from 'esbuild';
 import { dirname, join } from 'node:path';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -28,3 +28,19 @@ for (const [name, entry] of Object.entries(entries)) {
     banner: { js: "const berthModuleUrl = require('node:url').pathToFileURL(__filename).href;" },
   });
 }
+
+// The node page: what a browser gets, beside the daemon that serves it.
+const page = join(root, 'build', 'lib', 'page');
+mkdirSync(page, { recursive: true });
+for (const name of ['index.html', 'page.css', 'icon.svg'])
+  copyFileSync(join(root, 'src', 'page', name), join(page, name));
+await build({
+  entryPoints: [join(root, 'src', 'page', 'main.ts')],
+  outfile: join(page, 'page.js'),
+  bundle: true,
+  platform: 'browser',
+  target: 'es2023',
+  format: 'esm',
+  minify: true,
+  logLevel: 'warning',
+});

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 PATH=$PWD/node_modules/.bin:$PATH
 node scripts/generate.mjs --check
 tsc --noEmit -p .
+tsc --noEmit -p src/page
 eslint .
-prettier --check --log-level warn '{src,test,bench,scripts}/**/*.{ts,mjs}' '*.{mjs,json}'
+prettier --check --log-level warn '{src,test,bench,scripts}/**/*.{ts,mjs}' '*.{mjs,json}' 'src/page/*.{html,css}'
 git ls-files 'native/*.cc' 'native/*.h' 'native/*.c' 'slurm/*.c' 'slurm/*.h' | xargs clang-format --dry-run --Werror
 clang-tidy --quiet -p build/cmake $(git ls-files 'native/*.cc' 'native/*.c' 'slurm/*.c') 2>/dev/null

@@ -91,6 +91,9 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
     ...['berthd.js', 'cli.js', 'canary.squashfs', 'package.json'].map((name) =>
       file(`/usr/lib/berth/${name}`, built('lib', name)),
     ),
+    ...['index.html', 'page.css', 'page.js', 'icon.svg'].map((name) =>
+      file(`/usr/lib/berth/page/${name}`, built('lib', 'page', name)),
+    ),
     ...['berthd.socket', 'berthd.service', 'berth-gc.service', 'berth-gc.timer'].map((name) =>
       file(`${unitDir}/${name}`, packaged('systemd', name)),
     ),
