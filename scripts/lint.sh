@@ -10,4 +10,5 @@ tsc --noEmit -p src/page
 eslint .
 prettier --check --log-level warn '{src,test,bench,scripts}/**/*.{ts,mjs}' '*.{mjs,json}' 'src/page/*.{html,css}'
 git ls-files 'native/*.cc' 'native/*.h' 'native/*.c' 'slurm/*.c' 'slurm/*.h' | xargs clang-format --dry-run --Werror
-clang-tidy --quiet -p build/cmake $(git ls-files 'native/*.cc' 'native/*.c' 'slurm/*.c') 2>/dev/null
+git ls-files 'native/*.cc' 'native/*.c' 'slurm/*.c' |
+  xargs -P "$(nproc)" -n 6 clang-tidy --quiet -p build/cmake 2>/dev/null

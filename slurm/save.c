@@ -67,7 +67,7 @@ static bool is_being_ended(struct stranger* stranger) {
     int found = 0;
     bool is_there = false;
     for (const struct dirent* entry = readdir(threads); entry != NULL; entry = readdir(threads)) {
-        const int thread = atoi(entry->d_name);
+        const int thread = (int)strtol(entry->d_name, NULL, 10);
         if (thread <= 0 || start_of(entry->d_name) < begun + THREADS_START_S) continue;
         found = thread;
         is_there = is_there || thread == stranger->thread;

@@ -73,7 +73,7 @@ class Wait {
         Settling settling = waiting->settling_;
         try {
             std::thread(&Wait::execute, waiting.get()).detach();
-            waiting.release();  // settle() deletes it
+            static_cast<void>(waiting.release());  // settle() deletes it
         } catch (const std::system_error& error) {
             settling.Release();
             waiting->failure_.set("pthread_create", "a thread", error.code().value());

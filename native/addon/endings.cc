@@ -67,8 +67,8 @@ Napi::Value when_ended_binding(const Napi::CallbackInfo& info) {
     auto tell = Napi::ThreadSafeFunction::New(env, nothing, "the end of a process", 0, 1);
     // What waits here keeps no process running.
     tell.Unref(env);
-    auto awaited = std::make_unique<Awaited>(
-        Awaited{std::move(pidfd), std::move(tell), Napi::Promise::Deferred::New(env)});
+    auto awaited =
+        std::make_unique<Awaited>(Awaited{std::move(pidfd), tell, Napi::Promise::Deferred::New(env)});
     const Napi::Promise promise = awaited->promise.Promise();
     epoll_event event{};
     event.events = EPOLLIN;
@@ -78,7 +78,7 @@ Napi::Value when_ended_binding(const Napi::CallbackInfo& info) {
         awaited->tell.Release();
         throw to_error(env, failure);
     }
-    awaited.release();
+    static_cast<void>(awaited.release());
     return promise;
 }
 

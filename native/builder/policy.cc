@@ -41,8 +41,10 @@ SourcePolicy::SourcePolicy(const std::vector<std::string>& allowed, const std::v
 std::string SourcePolicy::refusal(const std::string& name) const {
     for (const std::string& directory : denied_) {
         const char* how = relation(name, directory);
-        if (how != nullptr)
-            return name + " " + how + " " + directory + ", which the site keeps out of containers";
+        if (how == nullptr) continue;
+        std::string why = name;
+        why.append(" ").append(how).append(" ").append(directory);
+        return why.append(", which the site keeps out of containers");
     }
     if (allowed_.empty()) return "";
     for (const std::string& directory : allowed_) {

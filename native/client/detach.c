@@ -53,7 +53,8 @@ static void signal_children(int number) {
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
     FILE* children = fopen(path, "re");
     if (children == NULL) return;
-    for (int pid; fscanf(children, "%d", &pid) == 1;) kill(pid, number);
+    char text[16];
+    while (fscanf(children, "%15s", text) == 1) kill((pid_t)strtol(text, NULL, 10), number);
     fclose(children);
 }
 

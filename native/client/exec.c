@@ -179,7 +179,7 @@ int berth_exec(int argc, char** argv) {
     struct options options = {.socket = getenv("BERTH_SOCKET"), .environment = environment};
     if (options.socket == NULL) options.socket = BERTH_SOCKET;
     const int status = parse(argc, argv, &options);
-    if (status != 0) return status;
+    if (status != 0 || options.command == NULL) return status;
 
     struct berth_failure failure;
     berth_v1_Request request = berth_v1_Request_init_zero;

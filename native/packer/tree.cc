@@ -37,10 +37,13 @@ bool is_mapped(int process, const char* map, uint32_t id) {
     Fd opened(openat(process, map, O_RDONLY | O_CLOEXEC));
     const std::unique_ptr<FILE, CloseFile> file(fdopen(opened.get(), "r"));
     if (file) opened.release();
-    unsigned long inside = 0;
-    unsigned long outside = 0;
-    unsigned long count = 0;
-    while (file && std::fscanf(file.get(), "%lu %lu %lu", &inside, &outside, &count) == 3) {
+    // user_namespaces(7): lines of three numbers.
+    char line[128];
+    while (file && std::fgets(line, sizeof line, file.get()) != nullptr) {
+        char* at = line;
+        const unsigned long inside = std::strtoul(at, &at, 10);
+        std::strtoul(at, &at, 10);
+        const unsigned long count = std::strtoul(at, &at, 10);
         if (id >= inside && id - inside < count) return true;
     }
     return false;
