@@ -108,6 +108,29 @@ describe.each(configurations())('with userns = $userns', (configuration: Configu
       expect(rest).toBe('and 1 of other users');
     });
 
+    it('berth events tells a user what their jobs did, and of others how much; root of both', async () => {
+      const told = async (user: string) => {
+        const { stdout } = await berth(user, ['events', '--json']);
+        return stdout
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line) as { type: string; job?: number; joined?: number; counts?: object });
+      };
+      const own = await told('alice');
+      const jobsOf = (events: Awaited<ReturnType<typeof told>>) => new Set(events.flatMap(({ job }) => job ?? []));
+      expect(jobsOf(own)).toEqual(new Set([jobs.alice]));
+      expect(own.filter(({ type }) => type === 'ranks').reduce((sum, { joined = 0 }) => sum + joined, 0)).toBe(RANKS);
+      expect(own.find(({ type }) => type === 'others')?.counts).toMatchObject({ launch: 1, container: 1 });
+      expect(jobsOf(await told('root'))).toEqual(new Set([jobs.alice, jobs.bob]));
+    });
+
+    it('berth metrics counts the ranks that are in containers', async () => {
+      const { stdout } = await berth('root', ['metrics']);
+      expect(stdout).toContain('\nberth_containers 2\n');
+      expect(stdout).toContain(`\nberth_ranks ${2 * RANKS}\n`);
+      expect(stdout).toContain(`\nberth_rank_join_seconds_count ${2 * RANKS}\n`);
+    });
+
     it('tells with --timeline what each start was made of', async () => {
       await site.lines(configuration, `srun --jobid=${jobs.alice} --overlap --image=debian -n2 true`);
       const [container] = (await ps('alice', '--timeline')).containers;
