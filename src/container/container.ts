@@ -33,6 +33,8 @@ export interface ContainerRecord {
   readonly holders?: readonly ProcessRecord[];
   /** What it was asked to be like: `optionsKey` of src/options. */
   readonly optionsKey?: string;
+  /** The options that a named container was made with; absent where it has no name. */
+  readonly shape?: readonly string[];
   /** Absent where an earlier version of berthd built it. */
   readonly interior?: Interior;
   /** The step that it was built for; absent as above. */
@@ -69,6 +71,7 @@ export function isRecord(value: unknown): value is ContainerRecord {
     typeof fields.userNamespace === 'boolean' &&
     (fields.server === undefined || isProcessRecord(fields.server)) &&
     (fields.holders === undefined || (Array.isArray(fields.holders) && fields.holders.every(isProcessRecord))) &&
+    (fields.shape === undefined || Array.isArray(fields.shape)) &&
     (fields.stepId === undefined || Number.isInteger(fields.stepId)) &&
     (fields.cacheSize === undefined || Number.isInteger(fields.cacheSize)) &&
     (fields.isWritable === undefined || typeof fields.isWritable === 'boolean') &&

@@ -200,6 +200,7 @@ export class Construction {
       ...(isRestricted(record, order.uid) ? { restricted: true } : {}),
       stepId: order.stepId,
       optionsKey: order.optionsKey,
+      ...(order.options.name ? { shape: order.shape } : {}),
       interior: {
         image: imageWords(record.config),
         environment: plan.environment,

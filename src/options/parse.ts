@@ -145,11 +145,24 @@ export interface AskedFor {
   readonly optionsKey: string;
   /** The same where programs start in the same way. */
   readonly programsKey: string;
+  /** What says what the container itself is like, its name aside: each option as it is written. */
+  readonly shape: readonly string[];
 }
 
 /** @throws BerthError as {@link parseOptions} */
 export function askedFor(written: readonly WrittenOption[]): AskedFor {
-  return { options: parseOptions(written), optionsKey: optionsKey(written), programsKey: programsKey(written) };
+  return {
+    options: parseOptions(written),
+    optionsKey: optionsKey(written),
+    programsKey: programsKey(written),
+    shape: shapeOf(written),
+  };
+}
+
+function shapeOf(written: readonly WrittenOption[]): string[] {
+  return written
+    .filter(({ name }) => ![...OF_PROGRAMS, 'container-name', 'container-save'].includes(name))
+    .map(({ name, value }) => (value === '' ? `--${name}` : `--${name}=${value}`));
 }
 
 export const NOTHING_ASKED_FOR = askedFor([]);

@@ -15,7 +15,7 @@ import { childrenNamed, loopsOn } from './helpers/residue.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
 import { Modules } from '../../src/modules/index.js';
-import { NOTHING_ASKED_FOR } from '../../src/options/index.js';
+import { askedFor, NOTHING_ASKED_FOR } from '../../src/options/index.js';
 
 let scratch: string;
 let store: ImageStore;
@@ -233,6 +233,35 @@ describe('the end of a job', () => {
     } finally {
       registry.pin = pin;
     }
+  });
+});
+
+describe('a named container', () => {
+  const step = (stepId: number, ...options: string[]): LaunchOrder => {
+    const written = ['container-name=box', ...options].map((option) => {
+      const [name = '', value = ''] = option.split('=');
+      return { name, value };
+    });
+    return order({ stepId, ...askedFor(written), image: stepId === 0 ? 'app' : '' });
+  };
+
+  it('is there for later steps of the job, whatever it was made with', async () => {
+    const launcher = makeLauncher();
+    const { container } = await launcher.launch(step(0, 'container-unshare=ipc'), caller);
+    expect((await launcher.launch(step(1), caller)).container).toBe(container);
+    expect((await launcher.launch(step(2, 'container-unshare=ipc', 'container-env=A'), caller)).container).toBe(
+      container,
+    );
+    launcher.endJob(7);
+  });
+
+  it('is no container for a step that asks for something it was not made with', async () => {
+    const launcher = makeLauncher();
+    await launcher.launch(step(0), caller);
+    const why = 'the container of that name was made without --container-unshare=ipc, and cannot get it any more';
+    const refused = { code: 'BERTH_CONTAINER_NAME', why };
+    await expect(launcher.launch(step(1, 'container-unshare=ipc'), caller)).rejects.toMatchObject(refused);
+    launcher.endJob(7);
   });
 });
 
