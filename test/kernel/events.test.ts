@@ -229,7 +229,6 @@ describe('readers of the stream', () => {
       await crowd.stop('SIGKILL');
       expect(memory).toBeLessThan(96 * 1024);
       expect(beside).toBeLessThan(alone * 1.5 + 2000);
-      process.stdout.write(`berthd: ${alone} µs alone, ${beside} µs beside 1000 readers, ${memory} KiB\n`);
     },
   );
 
