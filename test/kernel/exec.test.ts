@@ -95,7 +95,9 @@ describe('berth exec', () => {
       const { stdout, stderr } = exec(jobId, ['-e', 'MINE=1', '/toolbox', 'environment']);
       expect(stderr).toBe('');
       const variables = stdout.trim().split('\n');
-      expect(variables).toEqual(expect.arrayContaining(['SITE=said', 'PATH=/opt/site/bin', 'KEPT=outside', 'MINE=1']));
+      expect(variables).toEqual(
+        expect.arrayContaining(['SITE=said', 'PATH=/opt/site/bin:/.berth/bin', 'KEPT=outside', 'MINE=1']),
+      );
     }));
 
   it('starts where the user says, where the user is, or in the root directory', () =>
