@@ -14,7 +14,7 @@ async function sanitize(step: string): Promise<string> {
 describe('under AddressSanitizer and UndefinedBehaviorSanitizer', () => {
   beforeAll(async () => {
     await sanitize('build');
-  }, 120_000);
+  }, 300_000);
 
   it("the client's half of the protocol stands whatever a berthd sends", { timeout: 60_000 }, async () => {
     expect(await sanitize('wire')).toMatch(/^50000 replies, \d+ of them understood/);
@@ -28,11 +28,11 @@ describe('under AddressSanitizer and UndefinedBehaviorSanitizer', () => {
     expect(await sanitize('spec')).toMatch(/^50000 frames, \d+ of them decoded/);
   });
 
-  it('the builder passes all its tests', { timeout: 120_000 }, async () => {
+  it('the builder passes all its tests', { timeout: 300_000 }, async () => {
     expect(await sanitize('builder')).toMatch(/\d+ passed/);
   });
 
-  it('the converter makes an image of any archive and layer file, or says why not', { timeout: 120_000 }, async () => {
+  it('the converter makes an image of any archive and layer file, or says why not', { timeout: 300_000 }, async () => {
     expect(await sanitize('archives')).toMatch(/^2500 archives, \d+ of them images/);
   });
 
