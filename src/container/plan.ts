@@ -52,7 +52,7 @@ export function planContainer(
   modules: Contribution,
   spoolDir: string,
 ): Plan {
-  const own = ownMounts(owner, config, options, spoolDir);
+  const own = ownMounts(owner, config, options);
   const site = siteMounts(owner, config, spoolDir);
   const volumes = options.volumes.map((volume) => volumePart(volume, config));
   const byDestination = new Map<string, Part>();
@@ -79,7 +79,7 @@ export function planContainer(
 }
 
 /** What every container has, unless somebody says otherwise. */
-function ownMounts(owner: Owner, config: Config, options: ContainerOptions, spoolDir: string): Part[] {
+function ownMounts(owner: Owner, config: Config, options: ContainerOptions): Part[] {
   const { home } = owner.account;
   const wantsHome = options.mountHome ?? config.container.home;
   return [
@@ -90,7 +90,6 @@ function ownMounts(owner: Owner, config: Config, options: ContainerOptions, spoo
     own('/proc'),
     own('/sys'),
     own('/dev', { devices: true }),
-    ...(spoolDir ? [own(spoolDir, { optional: true })] : []),
     ...shifterMounts(config),
   ];
 }
@@ -101,7 +100,7 @@ function own(path: string, more: v1.BuildMount.$Properties = {}): Part {
 
 function siteMounts(owner: Owner, config: Config, spoolDir: string): Part[] {
   return [
-    // Here too, so that no volume takes its place.
+    // Slurm's own: no volume takes its place.
     ...(spoolDir ? [own(spoolDir, { optional: true })] : []),
     ...config.container.mounts.map(({ source, destination, readOnly }) => ({
       origin: 'site',

@@ -58,7 +58,7 @@ export class Construction {
     private readonly builders = new Builders(),
   ) {
     this.#images = new ImageMounts(config, store);
-    this.#volumes = new Volumes(config, store);
+    this.#volumes = new Volumes(config, store, this.#images);
   }
 
   /**
@@ -154,15 +154,11 @@ export class Construction {
     const meanwhile = (): void => {
       reservation = reserve();
     };
-    const { fuse } = specification.message;
-    const after = {
-      ...specification,
-      isServed: fuse ?? false,
-      image: imageWords(record.config),
-      digest: record.digest,
+    const examine = (process: ProcessInside): Promise<void> => {
+      const image = imageWords(record.config);
+      const after = { ...specification, isServed: served !== undefined, image, digest: record.digest };
+      return timeline.measure('modules', () => makeReady(after, order, process, this.config));
     };
-    const examine = (process: ProcessInside): Promise<void> =>
-      timeline.measure('modules', () => makeReady(after, order, process, this.config));
     const isWaitedFor = specification.checks.length + specification.hooks.length > 0;
     try {
       await builder.finish(specification, source, volumes.descriptors, timeout, keep, {

@@ -35,14 +35,12 @@ export class ImageMounts {
    */
   async open(record: ImageRecord, order: LaunchOrder, timeline: Timeline): Promise<number | ServedFile> {
     const { file } = order;
-    if (file?.descriptor === undefined) {
-      return this.#mount(record, timeline, (candidate) => this.store.mountImage(record, candidate));
-    }
+    if (file?.descriptor === undefined) return timeline.measure('image mount', () => this.mountStored(record));
     const { path, descriptor } = file;
     if (this.isServed(order)) return new ServedFile({ ...order, path }, descriptor);
     try {
-      return await this.#mount(record, timeline, (candidate) =>
-        native.mountImage(descriptor, record.format, candidate),
+      return await timeline.measure('image mount', () =>
+        this.#mount(record, (candidate) => native.mountImage(descriptor, record.format, candidate)),
       );
     } catch (error) {
       if (!isNativeError(error)) throw error;
@@ -56,13 +54,18 @@ export class ImageMounts {
     return file?.descriptor !== undefined && this.config.store.files === 'fuse';
   }
 
+  /**
+   * The detached mount of an image of the store; the caller closes it.
+   *
+   * @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
+   */
+  mountStored(record: ImageRecord): Promise<number> {
+    return this.#mount(record, (candidate) => this.store.mountImage(record, candidate));
+  }
+
   /** @param mount gets the index of a loop device that may serve the image already, or -1 */
-  async #mount(
-    { digest }: ImageRecord,
-    timeline: Timeline,
-    mount: (candidate: number) => Promise<ImageMount>,
-  ): Promise<number> {
-    const mounted = await timeline.measure('image mount', () => mount(this.#loops.get(digest) ?? -1));
+  async #mount({ digest }: ImageRecord, mount: (candidate: number) => Promise<ImageMount>): Promise<number> {
+    const mounted = await mount(this.#loops.get(digest) ?? -1);
     this.#loops.set(digest, mounted.loopIndex);
     return mounted.mount;
   }

@@ -5,6 +5,7 @@ import type { ImageStore } from '../image/index.js';
 import { isNativeError, native } from '../native/index.js';
 import { checkSize, type ContainerOptions, type SquashfsVolume } from '../options/index.js';
 import { makeCache } from './cache-file.js';
+import type { ImageMounts } from './image-mounts.js';
 import type { Caller, FoundFile, LaunchOrder, VolumeFiles } from './order.js';
 import type { PathImages, WantedFile } from './path-images.js';
 import { closeAside } from './opener.js';
@@ -83,12 +84,10 @@ export function closeVolumes({ descriptors }: MountedVolumes): void {
 
 /** Mounts what the builder, which has only the user's rights, cannot. */
 export class Volumes {
-  /** Which loop device serves which image: only a guess, the addon looks. */
-  readonly #loops = new Map<string, number>();
-
   constructor(
     private readonly config: Config,
     private readonly store: ImageStore,
+    private readonly images: ImageMounts,
   ) {}
 
   /**
@@ -125,9 +124,7 @@ export class Volumes {
     if (found.descriptor === undefined) {
       const record = await this.store.resolve(found.image, order.uid, [order.gid, ...order.gids]);
       digests.push(record.digest);
-      const { mount, loopIndex } = await this.store.mountImage(record, this.#loops.get(record.digest) ?? -1);
-      this.#loops.set(record.digest, loopIndex);
-      return mount;
+      return this.images.mountStored(record);
     }
     try {
       return (await native.mountImage(found.descriptor, 'squashfs', -1)).mount;
