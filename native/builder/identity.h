@@ -5,13 +5,6 @@
 
 namespace berth::builder {
 
-/// Ends this process when berthd ends. Has to be repeated whenever the credentials have changed: the kernel
-/// forgets it then (prctl(2), PR_SET_PDEATHSIG).
-int die_with_parent(Failure& failure);
-
-/// Becomes the user for good: groups, group ids, user ids, and with them no capability.
-int become_user(const Spec& spec, Failure& failure);
-
 /// For a node without user namespaces: root, but with no more of root's capabilities than building takes.
 /// Above all not CAP_SYS_PTRACE, with which a path through /proc leads into other users' processes.
 int keep_building_capabilities(Failure& failure);

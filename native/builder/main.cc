@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "../sys/credentials.h"
 #include "../sys/mount.h"
 #include "../sys/socket.h"
 #include "fuse.h"
@@ -83,7 +84,7 @@ int enter_namespaces(const Spec& spec, Fd caller, const std::vector<Fd>& descrip
     }
     if (!descriptors.empty() && stage_mounts(spec, descriptors, failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_CREDENTIALS;
-    if (become_user(spec, failure) < 0) return -1;
+    if (become_user({spec.uid, spec.gid, spec.gids}, failure) < 0 || die_with_parent(failure) < 0) return -1;
     progress.step = berth_v1_BuildStep_BUILD_STEP_NAMESPACE;
     // A mount namespace of a less privileged user namespace receives the host's later mounts and sends none
     // (mount_namespaces(7)), so there is nothing to make a slave.

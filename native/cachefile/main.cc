@@ -14,12 +14,8 @@
 // "filesystem NUMBER" for a directory on one that is not allowed, or "failed ERRNO CALL".
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/fsuid.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -34,6 +30,7 @@
 #include "../builder/paths.h"
 #include "../builder/policy.h"
 #include "../opener/request.h"
+#include "../sys/credentials.h"
 #include "../sys/fd.h"
 #include "../sys/mount.h"
 #include "../sys/socket.h"
@@ -50,21 +47,9 @@ constexpr int kFormatted = 5;
 
 constexpr size_t kPiece = size_t{64} * 1024;
 
-int die_with_parent(Failure& failure) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return failure.set("prctl", "PR_SET_PDEATHSIG");
-    return 0;
-}
-
 /// From here on what is looked up, made and written is the user's, also as quotas count.
-int take_filesystem_ids(const Request& request, Failure& failure) {
-    if (setgroups(request.gids.size(), request.gids.data()) < 0)
-        return failure.set("setgroups", "the user's supplementary groups");
-    setfsgid(request.gid);
-    setfsuid(request.uid);
-    // They report no failure; an impossible id changes nothing and shows what is set.
-    if (static_cast<uid_t>(setfsuid(static_cast<uid_t>(-1))) != request.uid ||
-        static_cast<gid_t>(setfsgid(static_cast<gid_t>(-1))) != request.gid)
-        return failure.set("setfsuid", "the user", EPERM);
+int take_rights(const Request& request, Failure& failure) {
+    if (take_filesystem_ids({request.uid, request.gid, request.gids}, failure) < 0) return -1;
     __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
     if (syscall(SYS_capset, &header, none) < 0) return failure.set("capset", "no capabilities");
@@ -130,7 +115,7 @@ int make_for_user(std::string& answer, Fd& file, Failure& failure) {
     // setns(2) with a pidfd: Linux 5.8.
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);
-    if (take_filesystem_ids(request, failure) < 0) return -1;
+    if (take_rights(request, failure) < 0) return -1;
     // No magic links: /proc/self/fd has this process's own.
     const Fd directory = open_path(request.path.c_str(), O_DIRECTORY, failure);
     std::string name;

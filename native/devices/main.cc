@@ -8,8 +8,6 @@
 // Looks with root's rights, so that the nodes' own permissions do not matter. Takes no environment.
 
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include <cstring>
 #include <string>
 
+#include "../sys/credentials.h"
 #include "../sys/failure.h"
 #include "../sys/fd.h"
 
@@ -39,7 +38,7 @@ bool is_granted(const char* path) {
 }
 
 int run(int count, char** arguments, Failure& failure) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return failure.set("prctl", "PR_SET_PDEATHSIG");
+    if (die_with_parent(failure) < 0) return -1;
     int next = 1;
     for (; next < count && std::strcmp(arguments[next], "--") != 0; next++) {
         if (enter(arguments[next], failure) < 0) return -1;

@@ -8,7 +8,6 @@
 // /dev/fuse. One packet goes: the process' number, with a pidfd of it. Then this process ends.
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -21,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "../sys/credentials.h"
 #include "../sys/fd.h"
 #include "../sys/socket.h"
 
@@ -79,16 +79,6 @@ int drop_bounding_set(Failure& failure) {
     return 0;
 }
 
-int become_user(const Order& order, Failure& failure) {
-    if (drop_bounding_set(failure) < 0) return -1;
-    if (setgroups(order.gids.size(), order.gids.data()) < 0)
-        return failure.set("setgroups", "the user's supplementary groups");
-    if (setresgid(order.gid, order.gid, order.gid) < 0) return failure.set("setresgid", "the user's group");
-    if (setresuid(order.uid, order.uid, order.uid) < 0) return failure.set("setresuid", "the user");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return failure.set("prctl", "PR_SET_NO_NEW_PRIVS");
-    return 0;
-}
-
 /// In the new process. Returns only where something failed.
 int serve(const Order& order, Failure& failure) {
     for (const Limit& limit : kLimits) {
@@ -101,7 +91,9 @@ int serve(const Order& order, Failure& failure) {
     close(kSocket);
     // berthd may have inherited what is not closed on exec.
     if (syscall(SYS_close_range, kFirstUnused, ~0U, 0) < 0) return failure.set("close_range", "the server");
-    if (become_user(order, failure) < 0) return -1;
+    if (drop_bounding_set(failure) < 0) return -1;
+    if (become_user({order.uid, order.gid, order.gids}, failure) < 0) return -1;
+    if (renounce_privileges(failure) < 0) return -1;
     // The file is opened anew, by what may open it: the user. libfuse (3.3 and later) takes a descriptor of
     // the device in the mount point's place.
     const char* const words[] = {order.program, "-f", "/proc/self/fd/4", "/dev/fd/5", nullptr};

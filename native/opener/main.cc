@@ -8,12 +8,9 @@
 // KIND" for what is no regular file, "denied REASON", or "failed ERRNO".
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -26,6 +23,7 @@
 
 #include "../builder/paths.h"
 #include "../builder/policy.h"
+#include "../sys/credentials.h"
 #include "../sys/fd.h"
 #include "../sys/socket.h"
 #include "request.h"
@@ -36,18 +34,9 @@ namespace {
 constexpr int kSocket = 3;
 constexpr int kCaller = 4;
 
-int die_with_parent(Failure& failure) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return failure.set("prctl", "PR_SET_PDEATHSIG");
-    return 0;
-}
-
-int become_user(const Request& request, Failure& failure) {
-    if (setgroups(request.gids.size(), request.gids.data()) < 0)
-        return failure.set("setgroups", "the user's supplementary groups");
-    if (setresgid(request.gid, request.gid, request.gid) < 0)
-        return failure.set("setresgid", "the user's group");
-    if (setresuid(request.uid, request.uid, request.uid) < 0) return failure.set("setresuid", "the user");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return failure.set("prctl", "PR_SET_NO_NEW_PRIVS");
+int become(const Request& request, Failure& failure) {
+    if (become_user({request.uid, request.gid, request.gids}, failure) < 0) return -1;
+    if (renounce_privileges(failure) < 0) return -1;
     // The change of credentials has cleared it.
     return die_with_parent(failure);
 }
@@ -121,7 +110,7 @@ int open_for_user(std::string& answer, Fd& file, Failure& failure) {
     // setns(2) with a pidfd: Linux 5.8.
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);
-    if (become_user(request, failure) < 0) return -1;
+    if (become(request, failure) < 0) return -1;
     Fd found = find(request.path, failure);
     if (!found) return -1;
     std::string refusal;

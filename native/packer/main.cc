@@ -9,15 +9,12 @@
 // Takes no environment. What fails is a line on standard error.
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +22,7 @@
 #include <cstring>
 #include <vector>
 
+#include "../sys/credentials.h"
 #include "../sys/fd.h"
 #include "archive.h"
 #include "tree.h"
@@ -43,30 +41,16 @@ struct Order {
     std::vector<gid_t> gids;
 };
 
-int die_with_parent(Failure& failure) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return failure.set("prctl", "PR_SET_PDEATHSIG");
-    return 0;
-}
-
-int become_user(const Order& order, Failure& failure) {
-    if (setgroups(order.gids.size(), order.gids.data()) < 0)
-        return failure.set("setgroups", "the user's supplementary groups");
-    if (setresgid(order.gid, order.gid, order.gid) < 0) return failure.set("setresgid", "the user's group");
-    if (setresuid(order.uid, order.uid, order.uid) < 0) return failure.set("setresuid", "the user");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return failure.set("prctl", "PR_SET_NO_NEW_PRIVS");
+int become(const Order& order, Failure& failure) {
+    if (become_user({order.uid, order.gid, order.gids}, failure) < 0) return -1;
+    if (renounce_privileges(failure) < 0) return -1;
     return die_with_parent(failure);
 }
 
 /// Without a user namespace: what is looked up and read is with the user's rights. The one capability left is
 /// that of reading trusted extended attributes.
 int look_as_user(const Order& order, Failure& failure) {
-    if (setgroups(order.gids.size(), order.gids.data()) < 0)
-        return failure.set("setgroups", "the user's supplementary groups");
-    setfsgid(order.gid);
-    setfsuid(order.uid);
-    if (static_cast<uid_t>(setfsuid(static_cast<uid_t>(-1))) != order.uid ||
-        static_cast<gid_t>(setfsgid(static_cast<gid_t>(-1))) != order.gid)
-        return failure.set("setfsuid", "the user", EPERM);
+    if (take_filesystem_ids({order.uid, order.gid, order.gids}, failure) < 0) return -1;
     __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {};
     kept[0].effective = kept[0].permitted = 1U << CAP_SYS_ADMIN;
@@ -89,7 +73,7 @@ int pack(const Order& order, Failure& failure) {
     if (die_with_parent(failure) < 0) return -1;
     const bool has_user_namespace = ioctl(kUserNamespace, NS_GET_NSTYPE) == CLONE_NEWUSER;
     if (has_user_namespace) {
-        if (become_user(order, failure) < 0) return -1;
+        if (become(order, failure) < 0) return -1;
         if (setns(kUserNamespace, CLONE_NEWUSER) < 0)
             return failure.set("setns", "the container's user namespace");
     }

@@ -8,9 +8,7 @@
 // or "failed ERRNO CALL" goes, or the socket's end, and nothing is left.
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 
 #include "../builder/paths.h"
 #include "../opener/request.h"
+#include "../sys/credentials.h"
 #include "../sys/fd.h"
 #include "../sys/mount.h"
 #include "../sys/socket.h"
@@ -78,16 +77,6 @@ class Unfinished {
     std::string final_;
 };
 
-int become_user(const Request& request, Failure& failure) {
-    if (setgroups(request.gids.size(), request.gids.data()) < 0)
-        return failure.set("setgroups", "the user's supplementary groups");
-    if (setresgid(request.gid, request.gid, request.gid) < 0)
-        return failure.set("setresgid", "the user's group");
-    if (setresuid(request.uid, request.uid, request.uid) < 0) return failure.set("setresuid", "the user");
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return failure.set("prctl", "PR_SET_NO_NEW_PRIVS");
-    return 0;
-}
-
 int begin(Unfinished& file, Failure& failure) {
     std::string packet;
     std::vector<Fd> none;
@@ -99,7 +88,8 @@ int begin(Unfinished& file, Failure& failure) {
     // setns(2) with a pidfd: Linux 5.8.
     if (setns(kCaller, CLONE_NEWNS) < 0) return failure.set("setns", "the caller's mount namespace");
     close(kCaller);
-    if (become_user(request, failure) < 0) return -1;
+    if (become_user({request.uid, request.gid, request.gids}, failure) < 0) return -1;
+    if (renounce_privileges(failure) < 0) return -1;
     return file.make(request.path, failure);
 }
 
