@@ -1,7 +1,7 @@
 #include "enter.h"
+#include "architecture.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -70,14 +70,6 @@ int berth_drop_privileges(const berth_v1_Interior* interior, struct berth_failur
     if (syscall(SYS_capset, &header, none) < 0) return join_failed("capset", "no capabilities", failure);
     return 0;
 }
-
-#if defined(__x86_64__)
-#define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define NATIVE_ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#error "the seccomp filter does not know this architecture"
-#endif
 
 int berth_guard_terminal(struct berth_failure* failure) {
     enum {

@@ -2,7 +2,6 @@
  * give up when they may not; in such a container nobody could tell the difference anyway, as every file is
  * the user's. So these system calls answer that they have done it. See docs/adr/0016. */
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -11,15 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "architecture.h"
 #include "enter.h"
-
-#if defined(__x86_64__)
-#define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define NATIVE_ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#error "the seccomp filter does not know this architecture"
-#endif
 
 /* aarch64 has only the newer of some of these. */
 static const unsigned pretended[] = {

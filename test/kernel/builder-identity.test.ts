@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
-import { construct, USER, type TestContainer, type Wish } from './helpers/container.js';
+import { insideOf, USER } from './helpers/container.js';
 import { characterDevice, directory, file, link, makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
@@ -39,14 +39,7 @@ afterAll(async () => {
 
 leavesNothing(() => scratch);
 
-async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>): Promise<void> {
-  const container = await construct(scratch, image, caller, wish);
-  try {
-    await use(container);
-  } finally {
-    container.close();
-  }
-}
+const inside = insideOf(() => ({ scratch, image, caller }));
 
 const { uid, gid, gids } = USER;
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../src/native/index.js';
 import { v1 } from '../../src/protocol/index.js';
 import { Caller } from './helpers/caller.js';
-import { construct, mountFile, USER, type TestContainer, type Wish } from './helpers/container.js';
+import { construct, insideOf, mountFile, USER } from './helpers/container.js';
 import { characterDevice, directory, file, makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeMount, removeScratch } from './helpers/scratch.js';
@@ -40,14 +40,7 @@ afterAll(async () => {
 
 leavesNothing(() => scratch);
 
-async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>): Promise<void> {
-  const container = await construct(scratch, image, caller, wish);
-  try {
-    await use(container);
-  } finally {
-    container.close();
-  }
-}
+const inside = insideOf(() => ({ scratch, image, caller }));
 
 /** Mounts the data set as often as wanted, and hands the mounts on. */
 async function withDescriptors(count: number, use: (descriptors: number[]) => Promise<void>): Promise<void> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { v1 } from '../../src/protocol/index.js';
 import { Caller } from './helpers/caller.js';
-import { construct, type TestContainer, type Wish } from './helpers/container.js';
+import { construct, insideOf, type Wish } from './helpers/container.js';
 import { directory, file, link, makeImage, toolbox, type Tree } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { Running } from './helpers/programs.js';
@@ -35,18 +35,11 @@ leavesNothing(() => scratch);
 
 const at = (name: string): string => join(scratch, name);
 
-async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>, from = image): Promise<void> {
-  const container = await construct(scratch, from, caller, wish);
-  try {
-    await use(container);
-  } finally {
-    container.close();
-  }
-}
+const inside = insideOf(() => ({ scratch, image, caller }));
 
 async function failure(wish: Wish, from = image): Promise<unknown> {
   try {
-    await inside(wish, () => Promise.resolve(), from);
+    await inside(wish, () => Promise.resolve(), { image: from });
   } catch (error) {
     return error;
   }

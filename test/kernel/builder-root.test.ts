@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../src/native/index.js';
 import { Caller } from './helpers/caller.js';
-import { construct, SUBORDINATE, USER, type TestContainer, type Wish } from './helpers/container.js';
+import { insideOf, SUBORDINATE, USER, type TestContainer, type Wish } from './helpers/container.js';
 import { directory, file, makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
@@ -40,14 +40,7 @@ afterAll(async () => {
 
 leavesNothing(() => scratch);
 
-async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>): Promise<void> {
-  const container = await construct(scratch, image, caller, wish);
-  try {
-    await use(container);
-  } finally {
-    container.close();
-  }
-}
+const inside = insideOf(() => ({ scratch, image, caller }));
 
 const PROC = { source: '/proc', destination: '/proc' };
 

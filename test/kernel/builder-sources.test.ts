@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
-import { construct, USER, type TestContainer, type Wish } from './helpers/container.js';
+import { insideOf, USER, type Wish } from './helpers/container.js';
 import { makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
@@ -35,14 +35,7 @@ afterAll(async () => {
 
 leavesNothing(() => scratch);
 
-async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>, from = caller): Promise<void> {
-  const container = await construct(scratch, image, from, wish);
-  try {
-    await use(container);
-  } finally {
-    container.close();
-  }
-}
+const inside = insideOf(() => ({ scratch, image, caller }));
 
 async function failure(wish: Wish): Promise<unknown> {
   try {
@@ -148,7 +141,7 @@ describe('the directories that are mounted', () => {
           async (container) => {
             expect(await container.ask('read', '/data/here')).toBe('the job');
           },
-          job,
+          { caller: job },
         );
         await inside({ userNamespace, mounts }, async (container) => {
           expect(await container.ask('read', '/data/here')).toBe('the host');

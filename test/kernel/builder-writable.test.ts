@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Caller } from './helpers/caller.js';
-import { construct, SUBORDINATE, USER, type TestContainer, type Wish } from './helpers/container.js';
+import { insideOf, SUBORDINATE, USER, type Wish } from './helpers/container.js';
 import { directory, file, makeImage, toolbox } from './helpers/images.js';
 import { leavesNothing } from './helpers/lifecycle.js';
 import { makeScratch, removeScratch } from './helpers/scratch.js';
@@ -42,14 +42,7 @@ afterAll(async () => {
 
 leavesNothing(() => scratch);
 
-async function inside(wish: Wish, use: (container: TestContainer) => Promise<void>): Promise<void> {
-  const container = await construct(scratch, image, caller, wish);
-  try {
-    await use(container);
-  } finally {
-    container.close();
-  }
-}
+const inside = insideOf(() => ({ scratch, image, caller }));
 
 async function failure(wish: Wish): Promise<unknown> {
   try {

@@ -200,3 +200,29 @@ export async function construct(
     native.close(mount);
   }
 }
+
+/** What containers of a test file are made of. */
+export interface Place {
+  readonly scratch: string;
+  /** The image file. */
+  readonly image: string;
+  readonly caller: Caller;
+}
+
+/**
+ * Has a test use a container of the place, with what it has `instead`; the container is let go of afterwards. `place` is
+ * asked when a container is wanted.
+ */
+export function insideOf(
+  place: () => Place,
+): (wish: Wish, use: (container: TestContainer) => void | Promise<void>, instead?: Partial<Place>) => Promise<void> {
+  return async (wish, use, instead) => {
+    const { scratch, image, caller } = { ...place(), ...instead };
+    const container = await construct(scratch, image, caller, wish);
+    try {
+      await use(container);
+    } finally {
+      container.close();
+    }
+  };
+}
