@@ -13,7 +13,7 @@ export function configurationPage(): string {
     '- `berth config check [FILE]` tests a file and shows everything that is wrong with it.',
     '- `berth config show` shows the value of every key and where it comes from.',
     '',
-    'Written from the table in `src/config/keys.ts` by `npx vitest run test/unit/config.test.ts -u`.',
+    'Written from the tables in `src/config/tables` by `npx vitest run test/unit/config.test.ts -u`.',
   ];
   let table = '';
   for (const key of allKeys) {

@@ -1,6 +1,9 @@
 import { posix } from 'node:path';
 import type { AST } from 'toml-eslint-parser';
 
+/** An absolute path without a slash at its end, save the root directory itself. */
+export const ABSOLUTE = /^\/(?:[^\0]*[^/\0])?$/;
+
 /** Thrown by a kind's `read`: what it expected, in words that follow "expected". */
 export class Unfit extends Error {
   constructor(
