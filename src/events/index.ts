@@ -27,3 +27,4 @@ export { RankSums, type Step } from './rank-sums.js';
 export { OTHERS_INTERVAL, Reader, sees, type Since, type Viewer } from './reader.js';
 export { Rounds } from './rounds.js';
 export { Ring, type Entry } from './ring.js';
+export type { ContainerState, ImageState, NodeState, PullInProgress } from './state.js';

@@ -4,7 +4,8 @@ import { badge } from './health.js';
 import { NodeView } from './node-view.js';
 import { askForToken } from './token-form.js';
 import { forgetToken, forgetTokens, keepToken, tokenFor } from './tokens.js';
-import type { State, Status } from './types.js';
+import type { NodeState } from '../events/index.js';
+import type { Status } from './types.js';
 
 /** Where the choice of light or dark is kept. It is no secret. */
 const THEME = 'berth.theme';
@@ -46,7 +47,7 @@ async function showNode(origin: string): Promise<void> {
   for (;;) {
     const token = tokenFor(origin) ?? (await enterToken(origin, place, entry.name, problem));
     try {
-      const state = await ask<State>(origin, token, '/v1/state');
+      const state = await ask<NodeState>(origin, token, '/v1/state');
       place.removeAttribute('aria-label');
       const changed = (name: string, status: Status | undefined): void => {
         if (entry.name === name && entry.status === status) return;

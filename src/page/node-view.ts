@@ -3,7 +3,8 @@ import { el, table } from './dom.js';
 import { age, size } from './format.js';
 import { badge, counted, overall, passed, problems } from './health.js';
 import { launchList, legend, MOST_SHOWN } from './launches.js';
-import type { Finding, Image, Launch, Message, State, Status } from './types.js';
+import type { ImageState, NodeState } from '../events/index.js';
+import type { Finding, Launch, Message, Status } from './types.js';
 
 /** How long, in milliseconds, until what has changed is asked for: what changes together is asked for once. */
 const ASK_WAIT = 1_000;
@@ -28,7 +29,7 @@ export class NodeView {
   #launches: Launch[] = [];
   /** Seconds since the epoch, of others' launches too. */
   #times: number[] = [];
-  #images: readonly Image[] = [];
+  #images: readonly ImageState[] = [];
   #isCaughtUp = false;
   #timer: number | undefined;
   readonly #clock: number;
@@ -50,7 +51,7 @@ export class NodeView {
     place: HTMLElement,
     private readonly origin: string,
     private readonly token: string,
-    private state: State,
+    private state: NodeState,
     private readonly surroundings: Surroundings,
   ) {
     this.#build(place);
@@ -159,7 +160,7 @@ export class NodeView {
   #askSoon(): void {
     this.#timer ??= window.setTimeout(() => {
       this.#timer = undefined;
-      ask<State>(this.origin, this.token, '/v1/state').then(
+      ask<NodeState>(this.origin, this.token, '/v1/state').then(
         (state) => {
           this.state = state;
           this.#draw();
@@ -186,7 +187,7 @@ export class NodeView {
 
   async #listImages(): Promise<void> {
     try {
-      this.#images = (await ask<{ images: Image[] }>(this.origin, this.token, '/v1/images')).images;
+      this.#images = (await ask<{ images: ImageState[] }>(this.origin, this.token, '/v1/images')).images;
       this.#drawImages();
     } catch (error) {
       if (error instanceof Failure || error instanceof TokenRefused)

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { nodeOverview } from '../../src/cli/node/overview.js';
 import { Recent } from '../../src/cli/node/recent.js';
 import { Redraw } from '../../src/cli/node/redraw.js';
-import type { NodeState } from '../../src/cli/node/state.js';
+import type { NodeState } from '../../src/events/index.js';
 import type { Message } from '../../src/cli/node/stream.js';
 import { makeTerminal } from '../../src/cli/terminal.js';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,16 +28,21 @@ function launch(time: number, start: 'cold' | 'warm', totalUs: number, more: obj
 
 function state(containers: number): NodeState {
   return {
+    v: 1,
     node: 'n1',
     berthd: '0.1.0',
+    uid: 2001,
+    time: NOW,
     started: NOW - 7200,
     cursor: '',
     containers: Array.from({ length: containers }, (_, index) => {
       return {
         container: `c${index}`,
         job: index,
+        uid: 2001,
         user: 'alice',
         image: 'debian\u001b[2J',
+        digest: `sha256:${index}`,
         created: NOW - index,
         ranks: 4,
       };

@@ -4,9 +4,9 @@ import { nodeOverview } from '../node/overview.js';
 import { RATE_SPAN, Recent } from '../node/recent.js';
 import { Redraw } from '../node/redraw.js';
 import { Screen } from '../node/screen.js';
-import { askForState, type NodeState } from '../node/state.js';
+import { askForState } from '../node/state.js';
 import { EventStream } from '../node/stream.js';
-import { readCursor } from '../../events/index.js';
+import { readCursor, type NodeState } from '../../events/index.js';
 import type { Terminal } from '../terminal.js';
 
 /** Milliseconds between two questions for what is on the node: berthd looks at all its processes for it. */

@@ -1,6 +1,6 @@
+import type { NodeState } from '../../events/index.js';
 import { age, milliseconds, plain, size, table, type Terminal } from '../terminal.js';
 import type { Recent } from './recent.js';
-import type { NodeState } from './state.js';
 
 /** Containers that are listed, when there is room. */
 const MOST_CONTAINERS = 15;

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { occupants, type Registry } from '../../container/index.js';
-import { EVENTS_VERSION, type Journal, type Viewer } from '../../events/index.js';
+import { EVENTS_VERSION, type ImageState, type Journal, type NodeState, type Viewer } from '../../events/index.js';
 import type { ImageStore } from '../../image/index.js';
 import { mayUse } from '../../policy/index.js';
 import { version } from '../../protocol/index.js';
@@ -15,7 +15,7 @@ export interface StateParts {
 }
 
 /** What is on the node now, for a viewer: their own, and of others' how many. Times are seconds since the epoch. */
-export async function stateFor(viewer: Viewer, { registry, journal, observer }: StateParts): Promise<object> {
+export async function stateFor(viewer: Viewer, { registry, journal, observer }: StateParts): Promise<NodeState> {
   // Before anything is waited for: what happens meanwhile comes after this cursor.
   const cursor = journal.newest;
   const all = registry.all();
@@ -45,7 +45,10 @@ export async function stateFor(viewer: Viewer, { registry, journal, observer }: 
  *
  * @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE
  */
-export async function imagesFor(viewer: Viewer, { registry, store }: StateParts): Promise<object> {
+export async function imagesFor(
+  viewer: Viewer,
+  { registry, store }: StateParts,
+): Promise<{ v: number; images: ImageState[] }> {
   const { uid, gids } = await personOf(viewer.uid);
   const images = await store.list(uid, gids);
   const running = registry.all();
