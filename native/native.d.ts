@@ -226,6 +226,9 @@ declare module 'berth-native' {
   /** sd_notify(3)'s datagram to a Unix socket; a leading "@" names an abstract one. */
   export function notify(path: string, message: string): void;
 
+  /** mallopt(3), M_ARENA_MAX: threads that start from now on share two arenas of malloc's instead of having one each. */
+  export function shareArenas(): void;
+
   /** malloc_trim(3): gives memory that was freed back to the kernel. V8's own heap is not malloc's. */
   export function trimMemory(): void;
 

@@ -10,22 +10,49 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 mkdirSync(join(root, 'build', 'lib'), { recursive: true });
 writeFileSync(join(root, 'build', 'lib', 'package.json'), '{ "type": "commonjs" }\n');
 
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  // V8 keeps the source of what it runs in memory, as long as it runs.
+  minifySyntax: true,
+  minifyWhitespace: true,
+  lineLimit: 160,
+  // Licences are in the packages' third-party-licenses.
+  legalComments: 'none',
+  sourcemap: 'linked',
+  sourcesContent: false,
+  logLevel: 'warning',
+};
+
+// What few nodes need lies in a file of its own, read when it is needed.
+const parts = {
+  yaml: 'export { parse } from "yaml";',
+  ws: 'export { WebSocket, WebSocketServer } from "ws";',
+};
+for (const [name, contents] of Object.entries(parts))
+  await build({
+    ...common,
+    stdin: { contents, resolveDir: root },
+    outfile: join(root, 'build', 'lib', `${name}.js`),
+  });
+const apart = {
+  name: 'apart',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^(?:yaml|ws)$/, namespace: 'file' }, ({ path }) => ({ path: `./${path}.js`, external: true })),
+};
+
 const entries = { berthd: 'src/daemon/main.ts', cli: 'src/cli/main.ts' };
 for (const [name, entry] of Object.entries(entries)) {
   if (!existsSync(join(root, entry))) continue;
   await build({
+    ...common,
     entryPoints: [join(root, entry)],
     outfile: join(root, 'build', 'lib', `${name}.js`),
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    minifySyntax: true,
-    sourcemap: 'linked',
-    sourcesContent: false,
-    logLevel: 'warning',
     define: { 'import.meta.url': 'berthModuleUrl' },
     banner: { js: "const berthModuleUrl = require('node:url').pathToFileURL(__filename).href;" },
+    plugins: [apart],
   });
 }
 

@@ -21,7 +21,18 @@ function protocol() {
   mkdirSync(out, { recursive: true });
   execFileSync(process.execPath, [
     at('node_modules', 'protobufjs-cli', 'bin', 'pbjs'),
-    ...['-t', 'static-module', '-w', 'esm', '-d', '--no-verify', '--no-delimited', '--no-typeurl', '--no-convert'],
+    ...[
+      '-t',
+      'static-module',
+      '-w',
+      'esm',
+      '-d',
+      '--no-verify',
+      '--no-delimited',
+      '--no-typeurl',
+      '--no-convert',
+      '--no-create',
+    ],
     ...['-o', join(out, 'berth.js'), at('proto', 'berth.proto')],
   ]);
   const scratch = mkdtempSync(join(tmpdir(), 'berth-generate-'));

@@ -88,7 +88,7 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
       .filter((name) => name !== 'berth-healthcheck')
       .map((name) => program(`/usr/lib/berth/${name}`, built('bin', name))),
     { path: '/usr/lib/berth/berth-healthcheck', content: { link: '../../bin/berth' }, mode: 0 },
-    ...['berthd.js', 'cli.js', 'canary.squashfs', 'package.json'].map((name) =>
+    ...['berthd.js', 'cli.js', 'yaml.js', 'ws.js', 'canary.squashfs', 'package.json'].map((name) =>
       file(`/usr/lib/berth/${name}`, built('lib', name)),
     ),
     ...['index.html', 'page.css', 'page.js', 'icon.svg'].map((name) =>

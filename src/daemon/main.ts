@@ -143,6 +143,7 @@ process.env['UV_THREADPOOL_SIZE'] ??= '16';
 // Optimised code is for what runs hot for long. Making it costs a launch processors that its ranks need, and leaves
 // 3 MiB in the heaps of V8's threads.
 setFlagsFromString('--no-opt');
+native.shareArenas();
 
 async function main(): Promise<void> {
   const options = argumentsOf(process.argv.slice(2));

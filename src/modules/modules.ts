@@ -44,7 +44,7 @@ export class Modules {
   }
 
   /** What the CDI specifications describe now, faults included. */
-  cdiDevices(): CdiDevices {
+  cdiDevices(): Promise<CdiDevices> {
     return this.#cdi.current();
   }
 

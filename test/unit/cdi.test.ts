@@ -41,18 +41,18 @@ containerEdits:
   intelRdt: { closID: x }
 `;
 
-function faultOf(text: string, file = 'x.yaml'): string {
+async function faultOf(text: string, file = 'x.yaml'): Promise<string> {
   try {
-    readSpecification(file, text);
+    await readSpecification(file, text);
     return 'none';
   } catch (error) {
     return error instanceof Error ? error.message : '';
   }
 }
 
-describe('a specification', () => {
-  it('says what each device needs, and what all of them need', () => {
-    expect(readSpecification('x.yaml', WHOLE)).toEqual({
+describe('a specification', async () => {
+  it('says what each device needs, and what all of them need', async () => {
+    expect(await readSpecification('x.yaml', WHOLE)).toEqual({
       file: 'x.yaml',
       kind: 'vendor.com/device',
       devices: [
@@ -98,13 +98,13 @@ describe('a specification', () => {
     });
   });
 
-  it('may be JSON', () => {
+  it('may be JSON', async () => {
     const text = '{"cdiVersion":"1.0.0","kind":"a.b/c","devices":[{"name":"x","containerEdits":{}}]}';
-    expect(readSpecification('x.json', text)).toMatchObject({ kind: 'a.b/c', devices: [{ name: 'x' }] });
+    expect(await readSpecification('x.json', text)).toMatchObject({ kind: 'a.b/c', devices: [{ name: 'x' }] });
   });
 
-  it.each(['0.3.0', '0.4.0', '0.5.0', '0.7.0', '0.8.0', '1.0.0', '1.1.0'])('may be of version %s', (version) => {
-    expect(faultOf(WHOLE.replace('0.6.0', version))).toBe('none');
+  it.each(['0.3.0', '0.4.0', '0.5.0', '0.7.0', '0.8.0', '1.0.0', '1.1.0'])('may be of version %s', async (version) => {
+    expect(await faultOf(WHOLE.replace('0.6.0', version))).toBe('none');
   });
 
   const device = (edits: string): string =>
@@ -158,16 +158,16 @@ describe('a specification', () => {
       device('{ hooks: [{hookName: prestart, path: /a, timeout: 0}] }'),
       'timeout is 0',
     ],
-  ])('%s is refused', (_, text, told) => {
-    expect(faultOf(text)).toContain(told);
+  ])('%s is refused', async (_, text, told) => {
+    expect(await faultOf(text)).toContain(told);
   });
 
-  it('that expands to more than there is memory is refused', () => {
+  it('that expands to more than there is memory is refused', async () => {
     const levels = Array.from(
       { length: 12 },
       (_, i) => `a${i + 1}: &a${i + 1} [${Array(10).fill(`*a${i}`).join(', ')}]`,
     );
-    expect(faultOf(`a0: &a0 [x]\n${levels.join('\n')}\n`)).toContain('it is no YAML: Excessive alias count');
+    expect(await faultOf(`a0: &a0 [x]\n${levels.join('\n')}\n`)).toContain('it is no YAML: Excessive alias count');
   });
 });
 
@@ -193,22 +193,24 @@ describe('the directories of specifications', () => {
     );
   }
 
-  const valueOf = (): string | undefined => registry.current().kinds.get('a.b/c')?.get('x')?.edits.variables[0]?.value;
+  async function valueOf(): Promise<string | undefined> {
+    return (await registry.current()).kinds.get('a.b/c')?.get('x')?.edits.variables[0]?.value;
+  }
 
-  it('describe a device once: the later directory counts', () => {
+  it('describe a device once: the later directory counts', async () => {
     write('etc/a.yaml', 'A=etc');
-    expect(valueOf()).toBe('etc');
+    expect(await valueOf()).toBe('etc');
     write('run/a.yaml', 'A=run');
-    expect(valueOf()).toBe('run');
+    expect(await valueOf()).toBe('run');
     rmSync(join(base, 'run/a.yaml'));
-    expect(valueOf()).toBe('etc');
-    expect(registry.current()).toBe(registry.current());
+    expect(await valueOf()).toBe('etc');
+    expect(await registry.current()).toBe(await registry.current());
   });
 
-  it('may not describe a device twice in one directory', () => {
+  it('may not describe a device twice in one directory', async () => {
     write('etc/a.yaml', 'A=1');
     write('etc/b.yaml', 'A=2');
-    expect(registry.current().faults).toMatchObject([
+    expect((await registry.current()).faults).toMatchObject([
       {
         kind: 'a.b/c',
         error: { code: 'BERTH_CDI_SPECIFICATION', why: `it describes a.b/c=x, and so does ${base}/etc/a.yaml` },
@@ -216,19 +218,19 @@ describe('the directories of specifications', () => {
     ]);
   });
 
-  it('may hold files of other kinds, and one that is broken, which are told', () => {
+  it('may hold files of other kinds, and one that is broken, which are told', async () => {
     write('etc/a.yaml', 'A=1');
     write('etc/b.json', 'A=1', 'a.b/d');
     write('etc/README.md', '');
-    expect([...registry.current().kinds.keys()]).toEqual(['a.b/c']);
-    expect(registry.current().faults).toMatchObject([{ file: join(base, 'etc/b.json'), kind: undefined }]);
+    expect([...(await registry.current()).kinds.keys()]).toEqual(['a.b/c']);
+    expect((await registry.current()).faults).toMatchObject([{ file: join(base, 'etc/b.json'), kind: undefined }]);
   });
 
-  it('and their files have to be such that nobody else could have written them', () => {
+  it('and their files have to be such that nobody else could have written them', async () => {
     write('etc/a.yaml', 'A=1');
     chmodSync(join(base, 'etc/a.yaml'), 0o666);
-    expect(valueOf()).toBeUndefined();
-    expect(registry.current().faults).toMatchObject([
+    expect(await valueOf()).toBeUndefined();
+    expect((await registry.current()).faults).toMatchObject([
       { error: { why: expect.stringContaining('mode 0666') as string } },
     ]);
   });

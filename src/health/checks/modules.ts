@@ -77,7 +77,7 @@ async function mpiFaults({ config }: Context, modules: Modules): Promise<Fault[]
 
 async function checkCdi(context: Context): Promise<Verdict> {
   const modules = modulesOf(context);
-  const { specifications, faults } = modules.cdiDevices();
+  const { specifications, faults } = await modules.cdiDevices();
   const kinds = new Set(
     [...modules.catalogue().entries.values()].flatMap(({ module }) => (module?.cdi ? [module.cdi.kind] : [])),
   );

@@ -46,7 +46,7 @@ export async function cdiOf(use: ModuleUse, cdi: ModuleCdi, registry: CdiRegistr
 }
 
 async function select(use: ModuleUse, { kind, devices }: ModuleCdi, registry: CdiRegistry): Promise<CdiDevice[]> {
-  const { kinds, faults } = registry.current();
+  const { kinds, faults } = await registry.current();
   const fault = faults.find((each) => each.kind === kind);
   if (fault) throw fault.error;
   const known = kinds.get(kind);

@@ -33,13 +33,13 @@ export interface CdiDevices {
 /** What the directories of CDI specifications hold. Read anew when one of them or a file in them has changed. */
 export class CdiRegistry {
   #state: string | undefined;
-  #devices: CdiDevices = { kinds: new Map(), specifications: [], faults: [] };
+  #devices: Promise<CdiDevices> = Promise.resolve({ kinds: new Map(), specifications: [], faults: [] });
 
   /** @param directories of the same device, the description in the later one counts */
   constructor(readonly directories: readonly string[]) {}
 
-  /** Never throws: what is wrong is a fault. */
-  current(): CdiDevices {
+  /** Never fails: what is wrong is a fault. */
+  current(): Promise<CdiDevices> {
     const listed = this.directories.map((directory) => ({ directory, files: filesOf(directory) }));
     const state = listed.map(({ directory, files }) => [directory, ...files].map(stateAt).join(' ')).join('\n');
     if (state === this.#state) return this.#devices;
@@ -68,20 +68,22 @@ function stateAt(path: string): string {
   }
 }
 
-function read(listed: readonly { readonly directory: string; readonly files: readonly string[] }[]): CdiDevices {
+async function read(
+  listed: readonly { readonly directory: string; readonly files: readonly string[] }[],
+): Promise<CdiDevices> {
   const kinds = new Map<string, Map<string, CdiDevice>>();
   const specifications: Specification[] = [];
   const faults: CdiFault[] = [];
   for (const { directory, files } of listed) {
-    const found = files.flatMap((file) => {
+    const found: Specification[] = [];
+    for (const file of files) {
       try {
-        return [readFile(directory, file)];
+        found.push(await readFile(directory, file));
       } catch (error) {
         const kind = error instanceof SpecificationFault ? error.kind : undefined;
         faults.push({ file, kind, error: faultError(file, reasonOf(error), error) });
-        return [];
       }
-    });
+    }
     specifications.push(...found);
     const here = new Map<string, Specification>();
     for (const specification of found) {
@@ -102,9 +104,9 @@ function read(listed: readonly { readonly directory: string; readonly files: rea
   return { kinds, specifications, faults };
 }
 
-function readFile(directory: string, file: string): Specification {
+async function readFile(directory: string, file: string): Promise<Specification> {
   refuseUntrusted(realpathSync(directory));
-  return readSpecification(file, readTrusted(file, SIZE_LIMIT).text);
+  return await readSpecification(file, readTrusted(file, SIZE_LIMIT).text);
 }
 
 function faultError(file: string, why: string, cause?: unknown): BerthError {

@@ -1,4 +1,3 @@
-import { parse as parseYaml } from 'yaml';
 import { cdiDevice, cdiKind, isReserved, isVariableName, plainPath } from '../forms.js';
 
 /** What one file says of the devices of one kind (Container Device Interface, SPEC.md 0.3.0 to 1.0.0). */
@@ -69,8 +68,8 @@ const EDITS = new Set([
 ]);
 
 /** @throws SpecificationFault */
-export function readSpecification(file: string, text: string): Specification {
-  const root = asTable(parse(file, text), 'the file');
+export async function readSpecification(file: string, text: string): Promise<Specification> {
+  const root = asTable(await parse(file, text), 'the file');
   const kind = typeof root['kind'] === 'string' ? cdiKind.read(root['kind']) : undefined;
   try {
     const version = asText(root['cdiVersion'], 'cdiVersion');
@@ -90,10 +89,13 @@ export function readSpecification(file: string, text: string): Specification {
   }
 }
 
-function parse(file: string, text: string): unknown {
+async function parse(file: string, text: string): Promise<unknown> {
   try {
+    if (file.endsWith('.json')) return JSON.parse(text) as unknown;
+    // Most nodes have no such file and need no parser of them in memory.
+    const yaml = await import('yaml');
     // Aliases in YAML can stand for more than there is memory: the parser counts them.
-    return file.endsWith('.json') ? (JSON.parse(text) as unknown) : (parseYaml(text) as unknown);
+    return yaml.parse(text) as unknown;
   } catch (error) {
     const [words] = (error instanceof Error ? error.message : String(error)).split('\n');
     throw new SpecificationFault(`it is no ${file.endsWith('.json') ? 'JSON' : 'YAML'}: ${words ?? ''}`);
