@@ -67,8 +67,7 @@ ContentWriter::ContentWriter(Output& output, Layer& layer, int level, unsigned j
       output_(output),
       layer_(layer),
       compressor_(make_compressor(layer.block_size, level)),
-      block_(layer.block_size),
-      fragment_(layer.block_size) {
+      block_(layer.block_size) {
     base.destroy = [](sqfs_object_t*) {};
     write_data_block = [](sqfs_block_writer_t* writer, void*, sqfs_u32 size, sqfs_u32, sqfs_u32 flags,
                           const sqfs_u8* data, sqfs_u64* location) {
@@ -95,8 +94,9 @@ ContentWriter::~ContentWriter() {
     processor_.reset();
 }
 
-void ContentWriter::begin(uint64_t size) {
+void ContentWriter::begin(uint64_t size, bool is_read_first) {
     size_ = size;
+    is_read_first_ = is_read_first;
     filled_ = 0;
     block_number_ = 0;
     content_ = kNone;
@@ -177,22 +177,27 @@ uint32_t ContentWriter::end_small() {
     if (is_zero(block_.data(), filled_)) {
         skip_block(1);
     } else {
-        if (fragment_filled_ + filled_ > fragment_.size()) flush_fragment();
+        Filling& fragment = is_read_first_ ? read_first_ : usual_;
+        if (fragment.filled + filled_ > block_.size()) flush_fragment(fragment);
+        if (fragment.index == kNone) {
+            fragment.bytes.resize(block_.size());
+            fragment.index = static_cast<uint32_t>(layer_.fragments.size());
+            layer_.fragments.push_back({});
+        }
         content.first_block = 0;
-        content.fragment = static_cast<uint32_t>(layer_.fragments.size());
-        content.offset = static_cast<uint32_t>(fragment_filled_);
-        memcpy(fragment_.data() + fragment_filled_, block_.data(), filled_);
-        fragment_filled_ += filled_;
+        content.fragment = fragment.index;
+        content.offset = static_cast<uint32_t>(fragment.filled);
+        memcpy(fragment.bytes.data() + fragment.filled, block_.data(), filled_);
+        fragment.filled += filled_;
     }
     layer_.contents.push_back(content);
     return id;
 }
 
-void ContentWriter::flush_fragment() {
-    const auto index = static_cast<uint32_t>(layer_.fragments.size());
-    layer_.fragments.push_back({});
-    submit({Step::kFragment, kNone, index}, fragment_, fragment_filled_);
-    fragment_filled_ = 0;
+void ContentWriter::flush_fragment(Filling& fragment) {
+    submit({Step::kFragment, kNone, fragment.index}, fragment.bytes, fragment.filled);
+    fragment.filled = 0;
+    fragment.index = kNone;
 }
 
 void ContentWriter::submit(const Pending& pending, const std::vector<uint8_t>& bytes, size_t count) {
@@ -235,7 +240,9 @@ int ContentWriter::write(uint32_t size, uint32_t flags, const uint8_t* bytes) {
 }
 
 void ContentWriter::finish() {
-    if (fragment_filled_ > 0) flush_fragment();
+    for (Filling* fragment : {&usual_, &read_first_}) {
+        if (fragment->index != kNone) flush_fragment(*fragment);
+    }
     output_.check(sqfs_block_processor_finish(processor_.get()), "writing");
     settle();
     layer_.data_end = output_.size();

@@ -54,8 +54,9 @@ class ContentWriter : sqfs_block_writer_t {
     ContentWriter(const ContentWriter&) = delete;
     ContentWriter& operator=(const ContentWriter&) = delete;
 
-    /// Starts a file of that many bytes, holes included. All of them must follow.
-    void begin(uint64_t size);
+    /// Starts a file of that many bytes, holes included. All of them must follow. A small one that is read
+    /// first of all is put with its like, apart from the others: whoever reads it decompresses nothing else.
+    void begin(uint64_t size, bool is_read_first = false);
     void append(const void* bytes, size_t count);
     void append_hole(uint64_t count);
     /// The content's index in the layer, or kNone where it is empty.
@@ -73,8 +74,16 @@ class ContentWriter : sqfs_block_writer_t {
         uint32_t index;
     };
 
+    /// A fragment block that is being filled.
+    struct Filling {
+        std::vector<uint8_t> bytes;
+        size_t filled = 0;
+        /// Its place in the layer's fragments, reserved with the first file in it.
+        uint32_t index = kNone;
+    };
+
     void flush_block();
-    void flush_fragment();
+    void flush_fragment(Filling& fragment);
     void skip_block(uint64_t count);
     uint32_t end_small();
     void submit(const Pending& pending, const std::vector<uint8_t>& bytes, size_t count);
@@ -93,8 +102,9 @@ class ContentWriter : sqfs_block_writer_t {
     uint64_t block_number_ = 0;
     uint64_t size_ = 0;
     uint32_t content_ = kNone;
-    std::vector<uint8_t> fragment_;
-    size_t fragment_filled_ = 0;
+    Filling usual_;
+    Filling read_first_;
+    bool is_read_first_ = false;
 };
 
 }  // namespace berth::converter

@@ -55,7 +55,9 @@ class Conversion {
     }
 
     uint32_t content(const TarEntry& entry) {
-        contents_.begin(entry.size);
+        // Making any container of the image begins with these.
+        const bool is_read_first = entry.entry.path == "etc/passwd" || entry.entry.path == "etc/group";
+        contents_.begin(entry.size, is_read_first);
         uint64_t at = 0;
         while (const auto data = archive_.next_data(entry)) {
             if (data->offset < at)

@@ -142,13 +142,46 @@ class ImageWriter {
         }
     }
 
-    /// Directories after what is in them, without recursion. Returns the reference to the root.
+    void move_to_end(std::vector<uint32_t>& nodes, std::initializer_list<std::string_view> names) const {
+        for (const std::string_view name : names)
+            std::stable_partition(nodes.begin(), nodes.end(),
+                                  [&](uint32_t node) { return tree_.name(node) != name; });
+    }
+
+    /// Directories after what is in them, and last of all the root, /etc and what lies beside it: every
+    /// launch looks at these first. With the root's inode, which mounting reads, they are in one or two
+    /// metadata blocks of 8 KiB (squashfs 4.0), and each block more costs a launch a tenth of a millisecond
+    /// or two. Returns the reference to the root.
     uint64_t write_tree() {
+        std::vector<uint32_t> first = directories_in(Tree::kRoot);
+        move_to_end(first, {"var", "etc"});
+        for (const uint32_t directory : first) {
+            for (const uint32_t below : directories_in(directory)) write_subtree(below);
+        }
+        std::vector<uint32_t> children;
+        for (const uint32_t directory : first) write_directory(directory, children);
+        write_directory(Tree::kRoot, children);
+        return placed_[tree_.node(Tree::kRoot).inode].reference;
+    }
+
+    std::vector<uint32_t> directories_in(uint32_t node) const {
+        std::vector<uint32_t> found;
+        list(node, found);
+        found.erase(std::remove_if(found.begin(), found.end(),
+                                   [this](uint32_t child) {
+                                       return !S_ISDIR(tree_.inode(tree_.node(child).inode).mode);
+                                   }),
+                    found.end());
+        return found;
+    }
+
+    /// Without recursion.
+    void write_subtree(uint32_t top) {
         struct Open {
             uint32_t node;
             bool entered;
         };
-        std::vector<Open> open{{Tree::kRoot, false}};
+        std::vector<Open> open{{top, false}};
         std::vector<uint32_t> children;
         while (!open.empty()) {
             if (open.back().entered) {
@@ -157,27 +190,22 @@ class ImageWriter {
                 continue;
             }
             open.back().entered = true;
-            list(open.back().node, children);
-            for (auto child = children.rbegin(); child != children.rend(); ++child) {
-                if (S_ISDIR(tree_.inode(tree_.node(*child).inode).mode)) open.push_back({*child, false});
-            }
+            const std::vector<uint32_t> below = directories_in(open.back().node);
+            for (auto child = below.rbegin(); child != below.rend(); ++child) open.push_back({*child, false});
         }
-        return placed_[tree_.node(Tree::kRoot).inode].reference;
     }
 
     void write_directory(uint32_t id, std::vector<uint32_t>& children) {
         const Node& node = tree_.node(id);
         const Inode& inode = tree_.inode(node.inode);
         list(id, children);
+        write_plain_children(id, children);
         check(sqfs_dir_writer_begin(entries_.get(), 0), "writing a directory");
         uint32_t links = 2;
         for (const uint32_t child : children) {
             const Inode& entry = tree_.inode(tree_.node(child).inode);
-            Placed& placed = placed_[tree_.node(child).inode];
-            if (S_ISDIR(entry.mode))
-                ++links;
-            else if (placed.reference == UINT64_MAX)
-                write_plain(entry, placed);
+            const Placed& placed = placed_[tree_.node(child).inode];
+            if (S_ISDIR(entry.mode)) ++links;
             const std::string name(tree_.name(child));
             check(sqfs_dir_writer_add_entry(entries_.get(), name.c_str(), placed.number, placed.reference,
                                             entry.mode),
@@ -197,6 +225,18 @@ class ImageWriter {
         const int code = write_inode(*made, placed);
         sqfs_free(made);
         check(code, "writing a directory");
+    }
+
+    /// The inodes of what is in a directory, without those of its directories.
+    void write_plain_children(uint32_t id, const std::vector<uint32_t>& children) {
+        std::vector<uint32_t> order(children);
+        if (tree_.node(id).parent == Tree::kRoot && tree_.name(id) == "etc")
+            move_to_end(order, {"ld.so.cache", "nsswitch.conf", "group", "passwd"});
+        for (const uint32_t child : order) {
+            const Inode& entry = tree_.inode(tree_.node(child).inode);
+            Placed& placed = placed_[tree_.node(child).inode];
+            if (!S_ISDIR(entry.mode) && placed.reference == UINT64_MAX) write_plain(entry, placed);
+        }
     }
 
     uint32_t parent_number(uint32_t id) const {

@@ -50,7 +50,7 @@ async function faultOf(text: string, file = 'x.yaml'): Promise<string> {
   }
 }
 
-describe('a specification', async () => {
+describe('a specification', () => {
   it('says what each device needs, and what all of them need', async () => {
     expect(await readSpecification('x.yaml', WHOLE)).toEqual({
       file: 'x.yaml',
