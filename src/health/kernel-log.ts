@@ -18,13 +18,24 @@ export interface Pattern {
 /**
  * What the kernel says when something is broken that a reboot or a technician has to mend.
  *
- * Each is anchored and longer than 15 characters before anything a user can choose: the kernel begins some lines with the
- * name of a program (at most 15 characters), and no user shall have a node drained by calling a program "BUG: ".
+ * The kernel begins some lines with the name of a program, at most 15 characters of a user's choice, and goes on with
+ * "[4711]: segfault at", " invoked oom-killer:" and the like. So each pattern is anchored, and asks for more than can be
+ * in such a name, or for what follows in the kernel's own lines alone: no user shall have a node drained by what they
+ * call a program.
  */
 export const patterns: readonly Pattern[] = [
-  { severity: 'fail', what: 'Oops', pattern: /^(Oops: |Internal error: )?Oops: [0-9a-f]{4,16} \[#\d+\]($| )/ },
-  { severity: 'fail', what: 'kernel bug', pattern: /^(BUG: unable to handle|kernel BUG at |BUG: kernel NULL pointer)/ },
-  { severity: 'fail', what: 'kernel fault', pattern: /^general protection fault, / },
+  { severity: 'fail', what: 'kernel fault', pattern: /^(Oops: )?general protection fault, / },
+  {
+    severity: 'fail',
+    what: 'Oops',
+    // arch/x86/kernel/dumpstack.c, arch/arm64/kernel/traps.c: what happened, its code, its number, and flags in capitals.
+    pattern: /^(Oops: |Internal error: )?[A-Za-z][A-Za-z0-9 -]{2,60}: [0-9a-f]{4,16} \[#\d+\]( +[A-Z_]+)* *$/,
+  },
+  {
+    severity: 'fail',
+    what: 'kernel bug',
+    pattern: /^(BUG: unable to handle|kernel BUG at \S+:\d+!|BUG: kernel NULL pointer)/,
+  },
   {
     severity: 'fail',
     what: 'lockup',
@@ -46,8 +57,9 @@ export const patterns: readonly Pattern[] = [
     pattern: /^(blk_update_request: )?(critical medium|I\/O|critical target) error, dev (?!loop|fd|sr)\S+, /,
   },
   { severity: 'warn', what: 'hung task', pattern: /^INFO: task .{1,40} blocked for more than \d+ seconds/ },
-  { severity: 'warn', what: 'GPU error', pattern: /^NVRM: Xid \(PCI:/ },
-  { severity: 'warn', what: 'memory error', pattern: /^EDAC MC\d+: \d+ UE / },
+  { severity: 'warn', what: 'GPU error', pattern: /^NVRM: Xid \(PCI:[0-9a-f]{4,8}:[0-9a-f]{2}:/ },
+  // drivers/edac/edac_mc.c, edac_ue_error()
+  { severity: 'warn', what: 'memory error', pattern: /^EDAC MC\d+: \d+ UE .*\(.*page:0x/ },
 ];
 
 /** A line that fits one. */
