@@ -170,6 +170,9 @@ int entrypoint_run(spank_t spank, bool shows_output, struct berth_failure* failu
 /* save.c */
 /* In slurmstepd, before it forks the ranks. */
 void save_step_begins(void);
+
+/* Is this the node that saves the step's container? */
+bool save_is_wanted(spank_t spank);
 /* Has the container saved, where that was asked for and this was the last task of the step's first node.
  * Tells the user what came of it. */
 void save_task_exit(spank_t spank);

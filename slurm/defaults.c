@@ -51,26 +51,42 @@ static int truth(const char* value) {
     return -1;
 }
 
-static int add(const struct default_row* row, struct option_lines* lines) {
+/* What a variable that is set stands for; NULL for nothing, or -1 for nonsense that was told. */
+static int meaning_of(const struct default_row* row, const struct option_row** option,
+                      const char** argument) {
     const char* value = getenv(row->variable);
-    const struct option_row* option = find_option(row->option, strlen(row->option));
-    if (value == NULL || value[0] == '\0' || lines_have(lines, option->slot)) return 0;
-    const char* argument = value;
+    *option = NULL;
+    if (value == NULL || value[0] == '\0') return 0;
+    const char* name = row->option;
     if (row->is_switch) {
         const int on = truth(value);
         if (on < 0) return refuse(row, value, "it takes 1 or 0, true or false, yes or no");
-        if (on == 0 && row->off == NULL) return 0;
-        if (on == 0) option = find_option(row->off, strlen(row->off));
-        argument = "";
+        if (on == 0) name = row->off;
     }
-    const char* fault = lines_add(lines, option, argument);
-    return fault == NULL ? 0 : refuse(row, value, fault);
+    *option = name == NULL ? NULL : find_option(name, strlen(name));
+    *argument = row->is_switch ? "" : value;
+    return 0;
 }
 
 static int add_slot(enum slot slot, struct option_lines* lines) {
+    const struct default_row* taken = NULL;
+    const struct option_row* settled = NULL;
+    if (lines_have(lines, slot)) return 0;
     for (size_t i = 0; i < ROWS; i++) {
-        const struct option_row* option = find_option(rows[i].option, strlen(rows[i].option));
-        if (option->slot == slot && add(&rows[i], lines) < 0) return -1;
+        const struct default_row* row = &rows[i];
+        if (find_option(row->option, strlen(row->option))->slot != slot) continue;
+        const struct option_row* option = NULL;
+        const char* argument = NULL;
+        if (meaning_of(row, &option, &argument) < 0) return -1;
+        if (option == NULL) continue;
+        if (taken == NULL) {
+            const char* fault = lines_add(lines, option, argument);
+            if (fault != NULL) return refuse(row, getenv(row->variable), fault);
+            taken = row;
+            settled = option;
+        } else if (row->is_switch && option != settled) {
+            return refuse(row, getenv(row->variable), BERTH_TEXT("%s says otherwise", taken->variable));
+        }
     }
     return 0;
 }

@@ -1,4 +1,5 @@
 /* Berth's options as Slurm has them: it is told of them here, and tells their values here. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,12 @@ int refuse_option(const struct berth_failure* failure) {
 static int set_option(int index, const char* argument, int remote) {
     const struct option_row* row = &option_rows[index];
     const char* value = argument != NULL && row->takes != NO_VALUE ? argument : "";
+    if (!remote && row->slot == SLOT_CONTAIN && strcmp(program_invocation_short_name, "srun") == 0) {
+        struct berth_failure failure;
+        BERTH_FAIL(&failure, BERTH_OPTION, ("--container-contain", value),
+                   ("srun starts steps, which are in the container anyway: it is for sbatch and salloc"), ());
+        return refuse_option(&failure);
+    }
     if (!remote) return choice_remember(row, value);
     /* In slurmstepd a refusal would drain the node. */
     lines_add(&forwarded, row, value);

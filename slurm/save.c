@@ -84,7 +84,7 @@ static bool was_killed(spank_t spank) {
            (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
 }
 
-static bool is_to_be_saved(spank_t spank) {
+bool save_is_wanted(spank_t spank) {
     uint32_t node = 0;
     return lines_have(&plugin.options, SLOT_SAVE) && plugin.fault == NULL &&
            spank_get_item(spank, S_JOB_NODEID, &node) == ESPANK_SUCCESS && node == 0;
@@ -130,7 +130,7 @@ static int save(spank_t spank, struct berth_failure* failure) {
 
 void save_task_exit(spank_t spank) {
     uint32_t count = 0;
-    if (!is_to_be_saved(spank)) return;
+    if (!save_is_wanted(spank)) return;
     if (spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &count) != ESPANK_SUCCESS || ++ended < count) return;
     struct berth_failure failure;
     if (was_killed(spank))

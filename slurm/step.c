@@ -77,6 +77,7 @@ int step_describe(spank_t spank, berth_v1_LaunchRequest* launch, struct berth_gr
     groups->count = (size_t)count;
     berth_request_groups(launch, groups);
     spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &launch->node_tasks);
+    launch->saves = save_is_wanted(spank);
     pin_of_step(spank, launch->image, sizeof launch->image);
     forward_request(&launch->options);
     if (place.spool_dir[0] == '\0') find_place(launch->job_id, launch->step_id, &place);

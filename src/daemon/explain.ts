@@ -37,9 +37,22 @@ export async function explain(
         ...filesOf(specification),
         ...specification.plan.mounts.map(describeMount),
       ],
-      environment: environment.map(({ origin, message }) => ({ origin, change: message })),
+      environment: [
+        ...environment.map(({ origin, message }) => ({ origin, change: message })),
+        ...identity({
+          BERTH_CONTAINER: "(the container's id)",
+          BERTH_IMAGE: record.name,
+          BERTH_IMAGE_DIGEST: record.digest,
+        }),
+      ],
     },
   });
+}
+
+/** What the plugin and the clients set, last of all. */
+function identity(variables: Readonly<Record<string, string>>): v1.PlannedVariable.$Properties[] {
+  const kind = v1.EnvironmentChange.Kind.KIND_SET;
+  return Object.entries(variables).map(([name, value]) => ({ origin: 'berth', change: { kind, name, value } }));
 }
 
 function rootMount(source: string, { message }: Specification, options: ContainerOptions): v1.PlannedMount.$Properties {

@@ -17,7 +17,7 @@ const MOST_JOB = 2 ** 32 - 1;
  * @throws BerthError BERTH_PROTOCOL_FRAME naming the field that is wrong; BERTH_IMAGE_NAME.
  */
 export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
-  const { jobId, stepId, uid, gid, gids, image, nodeName, spoolDir } = request;
+  const { jobId, stepId, uid, gid, gids, image, nodeName, spoolDir, saves } = request;
   check(jobId > 0 && jobId <= MOST_JOB, 'job_id');
   check(image.length <= MOST_IMAGE, 'image');
   check(gids.length <= MOST_GROUPS, 'gids');
@@ -35,6 +35,7 @@ export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
     ...asked,
     nodeName: nodeName || hostname(),
     spoolDir,
+    saves,
   };
 }
 

@@ -9,6 +9,7 @@ import { Construction, type LaunchUnderWay } from './construction.js';
 import type { Designer } from './designer.js';
 import { checkNameOf, checkNewName } from './named.js';
 import type { Caller, LaunchOrder } from './order.js';
+import { checkSaveTarget } from './saved-file.js';
 import { Timeline } from './timeline.js';
 import { cacheSizeOf, checkCacheSize, preparesVolumes } from './volumes.js';
 import { checkWritableDirectory, writableDirectoryOf } from './writable-directory.js';
@@ -143,6 +144,7 @@ export class Launcher {
     const { order, timeline } = request;
     const key = keyOf(order, request.originMntns);
     timeline.record('request', 0);
+    if (order.saves) await checkSaveTarget(order, request.caller, this.config.container.buildTimeout * 1000);
     const ready = this.registry.byKey(key);
     if (ready) {
       checkNameOf(ready, order);

@@ -41,4 +41,6 @@ export interface LaunchOrder extends AskedFor {
   };
   /** The caller's to close when the launch is over. */
   readonly volumeFiles?: VolumeFiles;
+  /** Is the container to be saved on this node when the step ends? */
+  readonly saves?: boolean;
 }

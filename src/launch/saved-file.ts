@@ -1,6 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { BerthError } from '../errors/index.js';
 import { native, saverExecutable, type Packet } from '../native/index.js';
 import { answerOf, explainRefusal, OpenFault, requestOf } from './opener.js';
+import type { Caller, LaunchOrder } from './order.js';
 import type { User } from './user-process.js';
 
 /** Milliseconds for which the file's last step is waited for: its file system writes it down then. */
@@ -59,6 +61,23 @@ export class SavedFile {
   close(): void {
     native.close(this.descriptor);
     native.close(this.socket);
+  }
+}
+
+/**
+ * Looks whether a container could be saved as the file that its options name: whoever hears of it only when the step has
+ * ended has computed for nothing.
+ *
+ * @param timeout milliseconds.
+ * @throws BerthError BERTH_SAVE_TARGET
+ */
+export async function checkSaveTarget(order: LaunchOrder, { pidfd }: Caller, timeout: number): Promise<void> {
+  const path = order.options.save ?? '';
+  try {
+    (await SavedFile.make(order, path, pidfd, timeout)).close();
+  } catch (error) {
+    if (!(error instanceof OpenFault)) throw error;
+    throw new BerthError('BERTH_SAVE_TARGET', { path, host: order.nodeName, why: error.message });
   }
 }
 

@@ -11,5 +11,5 @@ export type { Catalogue, Entry } from './catalogue.js';
 export type { CdiDevices } from './cdi/registry.js';
 export type { CdiHook } from './cdi/specification.js';
 export type { Afterwards, ContainerCheck, Inside } from './inside.js';
-export type { Module } from './module.js';
+export type { Automatic, Module } from './module.js';
 export type { ModulesRequest } from './use.js';

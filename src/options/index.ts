@@ -1,6 +1,7 @@
 export type * from './contribution.js';
 export {
   askedFor,
+  excludeEachOther,
   NAMED,
   NOTHING_ASKED_FOR,
   optionsKey,

@@ -103,6 +103,12 @@ export function parseOptions(written: readonly WrittenOption[]): ContainerOption
   return draft;
 }
 
+/** Do these options speak of the same thing, of which there can be but one? */
+export function excludeEachOther(one: string, other: string): boolean {
+  const [first, second] = [one, other].map((name) => (Object.hasOwn(readers, name) ? readers[name] : undefined));
+  return first !== undefined && first.thing === second?.thing && first.repeats !== true;
+}
+
 /** What each program can have its own way in a container that it shares with others. */
 const OF_PROGRAMS: readonly string[] = [
   'container-workdir',

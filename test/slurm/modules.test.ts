@@ -157,6 +157,24 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
   });
 });
 
+it('are listed, with when they are used, and why one cannot be', async () => {
+  await writeFile(join(modules, 'wrong.toml'), 'describtion = "x"\n');
+  try {
+    const { stdout, status } = await site.cluster.exec('login', ['berth', 'modules', '--json'], { user: 'alice' });
+    expect(status).toBe(0);
+    const listed = JSON.parse(stdout) as { modules: { name: string }[] };
+    expect(listed.modules.map(({ name }) => name)).toEqual(['mpich', 'openmpi-pmix', 'site', 'wrong']);
+    expect(listed.modules).toMatchObject([
+      { used: 'when asked for' },
+      { used: 'when asked for' },
+      { used: 'when asked for' },
+      { fault: expect.stringContaining('describtion') as string },
+    ]);
+  } finally {
+    await rm(join(modules, 'wrong.toml'));
+  }
+});
+
 it('are read anew for the next container', async () => {
   const [configuration] = site.configurations;
   await writeFile(join(modules, 'late.toml'), '[environment]\nset.LATE = "1"');

@@ -160,6 +160,9 @@ describe('the environment says what nobody else does', () => {
     expect(await refused('PYXIS_CONTAINER_WRITABLE=perhaps srun --image=debian true')).toMatch(
       /BERTH_OPTION: PYXIS_CONTAINER_WRITABLE was given perhaps\n.*why: it takes 1 or 0, true or false, yes or no/,
     );
+    expect(await refused('PYXIS_CONTAINER_WRITABLE=1 PYXIS_CONTAINER_READONLY=1 srun --image=debian true')).toMatch(
+      /BERTH_OPTION: PYXIS_CONTAINER_READONLY was given 1\n.*why: PYXIS_CONTAINER_WRITABLE says otherwise/,
+    );
   });
 });
 
@@ -198,6 +201,12 @@ describe('refused before anything starts', () => {
     for (const command of ['srun', 'salloc']) {
       expect(await refused(`${command} --image=debian ${options} echo ran`)).toContain(told);
     }
+  });
+
+  it('an srun that is told what of a job is to be in the container', async () => {
+    const told = await refused('srun --image=debian --container-contain=batch echo ran');
+    expect(told).toContain('BERTH_OPTION: --container-contain was given batch');
+    expect(told).toContain('why: srun starts steps, which are in the container anyway');
   });
 
   it.each(['', '--image=none'])('srun %s with options that need a container', async (image) => {

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readDefinition } from '../../src/cli/environment/definition.js';
-import { expandDefinition, loadDefinition, optionsOf } from '../../src/cli/environment/merge.js';
+import {
+  expandDefinition,
+  faultsOf,
+  loadDefinition,
+  optionsOf,
+  withDefinition,
+} from '../../src/cli/environment/merge.js';
 import { findDefinition } from '../../src/cli/environment/search.js';
 import { formatDefinition } from '../../src/cli/environment/toml.js';
 import { BerthError } from '../../src/errors/index.js';
@@ -107,6 +113,41 @@ describe('a container definition file', () => {
     const error = errorOf(() => expandDefinition(loadDefinition(path, '/', {}), {}));
     expect(error.code).toBe('BERTH_ENVIRONMENT_INVALID');
     expect(error.why).toContain('NOWHERE');
+  });
+
+  it('is told of everything in it that cannot be used', () => {
+    const path = file(
+      'a.toml',
+      'image = "${NOWHERE}/x"\nworkdir = "work"\nmounts = ["/a", "/b:/c:fast", "${NOWHERE}/x:/y", "/d:/proc/x"]',
+    );
+    const faults = faultsOf(loadDefinition(path, '/', {}), {});
+    expect(faults.map(({ code }) => code).sort()).toEqual([
+      'BERTH_ENVIRONMENT_INVALID',
+      'BERTH_ENVIRONMENT_INVALID',
+      'BERTH_PATH_RELATIVE',
+      'BERTH_VOLUME_FLAG',
+    ]);
+    const twice = file('b.toml', 'mounts = ["/a:/x", "/b:/x"]');
+    expect(faultsOf(loadDefinition(twice, '/', {}), {}).map(({ code }) => code)).toEqual(['BERTH_VOLUME_DUPLICATE']);
+    const sound = file('c.toml', 'image = "ubuntu"\nmounts = ["/a:/x"]');
+    expect(faultsOf(loadDefinition(sound, '/', {}), {})).toEqual([]);
+  });
+
+  it('gives way to options beside it, and has its volumes and modules added to theirs', () => {
+    const of = (name: string, value = ''): { name: string; value: string } => ({ name, value });
+    const definition = [
+      of('mount', '/a'),
+      of('container-workdir', '/a'),
+      of('container-remap-root'),
+      of('module', 'a'),
+    ];
+    const own = [
+      of('volume', '/b:/b'),
+      of('container-workdir', '/b'),
+      of('no-container-remap-root'),
+      of('module', 'b'),
+    ];
+    expect(withDefinition(definition, own)).toEqual([of('mount', '/a'), of('module', 'a'), ...own]);
   });
 
   it('is found by name in $EDF_PATH, or in ~/.edf', () => {

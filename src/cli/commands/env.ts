@@ -1,9 +1,8 @@
 import { nearest } from '../../config/index.js';
-import { parseOptions } from '../../options/index.js';
 import { usage } from '../arguments.js';
 import { json, type Call, type Command } from '../command.js';
 import { readDefinition } from '../environment/definition.js';
-import { expandDefinition, loadDefinition, optionsOf } from '../environment/merge.js';
+import { expandDefinition, faultsOf, loadDefinition, optionsOf } from '../environment/merge.js';
 import { findDefinition, namesIn, readDefinitionFile, searchPath } from '../environment/search.js';
 import { formatDefinition } from '../environment/toml.js';
 import { plain, table } from '../terminal.js';
@@ -61,14 +60,18 @@ function render({ flag, terminal }: Call, name: string): number {
 function validate({ flag, terminal }: Call, name: string): number {
   const file = findDefinition(name, process.cwd(), process.env);
   const { problems } = readDefinition(file, readDefinitionFile(file));
-  if (flag('json')) terminal.print(JSON.stringify({ file, problems }, undefined, 2));
-  else for (const { line, what, why } of problems) terminal.print(plain(`${file}:${line}: ${what}: ${why}`));
-  if (problems.length > 0) return 2;
-  // What only shows once everything is put together.
-  const options = optionsOf(expandDefinition(loadDefinition(name, process.cwd(), process.env), process.env));
-  parseOptions(options.filter((option) => option.name !== 'image'));
-  if (!flag('json')) terminal.print(`${plain(file)} is right`);
-  return 0;
+  // What is wrong with the files themselves comes first: what they lead to makes no sense before that is mended.
+  const faults =
+    problems.length > 0
+      ? []
+      : faultsOf(loadDefinition(name, process.cwd(), process.env), process.env).map(({ what, why }) => ({ what, why }));
+  if (flag('json')) terminal.print(JSON.stringify({ file, problems: [...problems, ...faults] }, undefined, 2));
+  else {
+    for (const { line, what, why } of problems) terminal.print(plain(`${file}:${line}: ${what}: ${why}`));
+    for (const { what, why } of faults) terminal.print(plain(`${file}: ${what}: ${why}`));
+    if (problems.length + faults.length === 0) terminal.print(`${plain(file)} is right`);
+  }
+  return problems.length + faults.length > 0 ? 2 : 0;
 }
 
 function list({ flag, terminal }: Call): number {

@@ -1,37 +1,63 @@
 import { v1 } from '../../protocol/index.js';
+import { usage } from '../arguments.js';
 import { ask } from '../client.js';
-import { json, type Command } from '../command.js';
+import { json, type Call, type Command } from '../command.js';
 import { containerOptions, writtenOptions } from '../container-options.js';
+import { expandDefinition, loadDefinition, optionsOf, withDefinition } from '../environment/merge.js';
 import { plain, table, type Terminal } from '../terminal.js';
 
 export const explain: Command = {
   name: 'explain',
   summary: 'show what a container is made of, and who wants it so',
-  synopsis: ['explain [OPTIONS] IMAGE'],
+  synopsis: ['explain [OPTIONS] IMAGE', 'explain [OPTIONS] --environment=FILE|NAME [IMAGE]'],
   description: [
     "Takes srun's options for containers, and shows what a container of yours would be like on this node: what is mounted " +
       'where, which variables programs get besides those of the job, and who wants it so: Berth, the site, a module, the ' +
       'image or an option of yours. Nothing is started or mounted.',
     'Variables are changed in the order shown, on the environment that Slurm gives a program; the last word counts.',
   ],
-  options: [...containerOptions, json],
-  operands: ['IMAGE'],
+  options: [
+    {
+      name: 'environment',
+      value: 'FILE|NAME',
+      description: 'Take the options of a container definition file, and its image where none is named.',
+    },
+    ...containerOptions,
+    json,
+  ],
+  operands: ['[IMAGE]'],
   examples: [
     {
       command: 'berth explain --volume=/scratch/me:/data:ro --module=mpich ubuntu:24.04',
       text: 'Where does this LD_LIBRARY_PATH come from?',
     },
+    { command: 'berth explain --environment=pytorch', text: 'What does this definition lead to?' },
   ],
   exitStatus: [{ status: 3, text: 'There is no such image.' }],
   run: async (call) => {
-    const [image = ''] = call.operands;
-    const reply = await ask(call.socket, { explain: { image, options: writtenOptions(call) } });
+    const reply = await ask(call.socket, { explain: asked(call) });
     const view = viewOf(new v1.ExplainReply(reply.explain ?? {}));
     if (call.flag('json')) call.terminal.print(JSON.stringify(view, undefined, 2));
     else show(view, call.terminal);
     return 0;
   },
 };
+
+/** The image and the options that the command line names, and its definition file. */
+function asked(call: Call): { image: string; options: { name: string; value: string }[] } {
+  const name = call.value('environment');
+  const definition =
+    name === undefined
+      ? []
+      : optionsOf(expandDefinition(loadDefinition(name, process.cwd(), process.env), process.env));
+  const image = call.operands[0] ?? definition.find((option) => option.name === 'image')?.value;
+  if (image === undefined) {
+    const why = name === undefined ? 'IMAGE is missing' : `${name} names none`;
+    throw usage('berth explain needs an image', why, 'explain');
+  }
+  const options = definition.filter((option) => option.name !== 'image');
+  return { image, options: withDefinition(options, writtenOptions(call)) };
+}
 
 interface View {
   readonly image: string;

@@ -18,6 +18,7 @@ import { logout } from './logout.js';
 import { logs } from './logs.js';
 import { metrics } from './metrics.js';
 import { migrate } from './migrate.js';
+import { modules } from './modules.js';
 import { ps } from './ps.js';
 import { pull } from './pull.js';
 import { rmi } from './rmi.js';
@@ -39,6 +40,7 @@ export const commands: readonly Command[] = [
   stop,
   explain,
   env,
+  modules,
   images,
   pull,
   build,

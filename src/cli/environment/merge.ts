@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { BerthError } from '../../errors/index.js';
-import type { WrittenOption } from '../../options/index.js';
+import { excludeEachOther, parseOptions, type WrittenOption } from '../../options/index.js';
 import { readDefinition, type Definition } from './definition.js';
 import { findDefinition, readDefinitionFile } from './search.js';
 
@@ -52,12 +52,7 @@ function over(base: Definition, definition: Definition): Definition {
  * @throws BerthError BERTH_ENVIRONMENT_INVALID for a variable that is not set
  */
 export function expandDefinition(definition: Definition, variables: Variables): Definition {
-  const expand = (text: string): string =>
-    text.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
-      const value = variables[name];
-      if (value === undefined) throw invalid(definition.file, 1, `it says ${text}`, `the variable ${name} is not set`);
-      return value;
-    });
+  const expand = (text: string): string => expandText(text, definition, variables);
   const { image, workdir, writable } = definition;
   return {
     ...definition,
@@ -67,6 +62,38 @@ export function expandDefinition(definition: Definition, variables: Variables): 
     mounts: definition.mounts.map(expand),
     env: Object.fromEntries(Object.entries(definition.env).map(([name, value]) => [name, expand(value)])),
   };
+}
+
+function expandText(text: string, { file }: Definition, variables: Variables): string {
+  return text.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
+    const value = variables[name];
+    if (value === undefined) throw invalid(file, 1, `it says ${text}`, `the variable ${name} is not set`);
+    return value;
+  });
+}
+
+/** What of a definition cannot be used, beyond the form of its files: each value by itself, then all of them together. */
+export function faultsOf(definition: Definition, variables: Variables): BerthError[] {
+  const faults: BerthError[] = [];
+  const collect = <T>(work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      if (!faults.some(({ message }) => message === error.message)) faults.push(error);
+      return undefined;
+    }
+  };
+  for (const option of optionsOf(definition)) {
+    const value = collect(() => expandText(option.value, definition, variables));
+    if (value !== undefined && option.name !== 'image') collect(() => parseOptions([{ ...option, value }]));
+  }
+  // What does not fit together is looked for where each fits by itself.
+  if (faults.length === 0) {
+    const options = optionsOf(expandDefinition(definition, variables));
+    collect(() => parseOptions(options.filter(({ name }) => name !== 'image')));
+  }
+  return faults;
 }
 
 /** A definition as options of srun; its image is one of them. */
@@ -88,6 +115,12 @@ export function optionsOf(definition: Definition): WrittenOption[] {
     ...(modules.length === 0 ? [] : [option('module', modules.join(','))]),
     ...Object.entries(env).map(([name, value]) => option('env', `${name}=${value}`)),
   ];
+}
+
+/** Options of a command line beside those of its definition: they count first; volumes, modules and variables are added. */
+export function withDefinition(definition: readonly WrittenOption[], own: readonly WrittenOption[]): WrittenOption[] {
+  const kept = definition.filter(({ name }) => !own.some((option) => excludeEachOther(name, option.name)));
+  return [...kept, ...own];
 }
 
 function invalid(file: string, line: number, what: string, why: string): BerthError {
