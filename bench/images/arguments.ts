@@ -27,7 +27,7 @@ Options:
   --reading-rounds N  rounds, each with every format (default: 5)
   --making-rounds N   rounds, each with every way to an image (default: 5)
   --processes N       that import at once (default: 32)
-  --level N           of zstd (default: 9)
+  --level N           of zstd (default: 6, as berthd's)
   --block-sizes N,N   KiB, of squashfs (default: 128,256,1024)
   --levels N,N,...    of zstd, to make images with; 0 for none (default: 1,3,6,9,12,15,19)
   --block-size N      KiB, of what is made of the image in the registry (default: 128)
@@ -49,7 +49,7 @@ export function readArguments([first, ...rest]: readonly string[]): Options {
     'reading-rounds': { type: 'string', default: '5' },
     'making-rounds': { type: 'string', default: '5' },
     processes: { type: 'string', default: '32' },
-    level: { type: 'string', default: '9' },
+    level: { type: 'string', default: '6' },
     'block-sizes': { type: 'string', default: '128,256,1024' },
     levels: { type: 'string', default: '1,3,6,9,12,15,19' },
     'block-size': { type: 'string', default: String(USUAL_BLOCK / 1024) },

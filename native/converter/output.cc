@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <fcntl.h>
 #include <sqfs/error.h>
 #include <unistd.h>
 
@@ -11,6 +12,12 @@
 #include "fault.h"
 
 namespace berth::converter {
+namespace {
+
+// Bytes: enough for a disk to write them in one go.
+constexpr uint64_t kWriteback = uint64_t{16} << 20U;
+
+}  // namespace
 
 Output::Output(int fd) : sqfs_file_t{}, fd_(fd) {
     base.destroy = [](sqfs_object_t*) {};
@@ -53,8 +60,21 @@ int Output::write_at_offset(uint64_t offset, const void* bytes, size_t count) {
         offset += static_cast<uint64_t>(written);
         count -= static_cast<size_t>(written);
     }
-    size_ = std::max(size_, offset);
+    if (offset > size_) has_grown(offset);
     return 0;
+}
+
+void Output::has_grown(uint64_t size) {
+    size_ = size;
+    if (size_ - submitted_ >= kWriteback) start_writeback();
+}
+
+/// berthd syncs the file before anybody may use it: most of it should be on the disk by then. Best effort:
+/// there are file systems that cannot be asked (sync_file_range(2)).
+void Output::start_writeback() {
+    sync_file_range(fd_, static_cast<off64_t>(submitted_), static_cast<off64_t>(size_ - submitted_),
+                    SYNC_FILE_RANGE_WRITE);
+    submitted_ = size_;
 }
 
 void Output::append(const void* bytes, uint64_t count) {

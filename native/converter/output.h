@@ -2,6 +2,7 @@
 
 #include <sqfs/io.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace berth::converter {
@@ -17,7 +18,12 @@ class Output : public sqfs_file_t {
     int fd() const { return fd_; }
     /// Bytes from the start that are in use. What lies beyond is cut off by finish().
     uint64_t size() const { return size_; }
-    void rewind(uint64_t size) { size_ = size; }
+    void rewind(uint64_t size) {
+        size_ = size;
+        submitted_ = std::min(submitted_, size);
+    }
+    /// Somebody has appended through fd().
+    void has_grown(uint64_t size);
     /// Appends; throws kStorage.
     void append(const void* bytes, uint64_t count);
     /// Makes the file end where its content ends.
@@ -27,8 +33,11 @@ class Output : public sqfs_file_t {
 
   private:
     int write_at_offset(uint64_t offset, const void* bytes, size_t count);
+    void start_writeback();
     int fd_;
     uint64_t size_ = 0;
+    /// Up to here the kernel has been told to write to the disk.
+    uint64_t submitted_ = 0;
     int error_ = 0;
 };
 

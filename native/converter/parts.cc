@@ -98,12 +98,16 @@ bool cannot_copy(int error) {
            error == EPERM;
 }
 
+// Bytes: so that the disk has something to do meanwhile.
+constexpr uint64_t kCopiedAtOnce = uint64_t{32} << 20U;
+
 void copy_run(int from, const Part::Run& run, Output& output) {
     auto in = static_cast<off_t>(run.from);
     uint64_t left = run.size;
     while (left > 0) {
         auto out = static_cast<off_t>(output.size());
-        const ssize_t copied = copy_file_range(from, &in, output.fd(), &out, left, 0);
+        const size_t part = std::min(left, kCopiedAtOnce);
+        const ssize_t copied = copy_file_range(from, &in, output.fd(), &out, part, 0);
         if (copied < 0 && errno == EINTR) continue;
         // Some file systems say 0 where they cannot copy; a file that is too short fails below.
         if (copied == 0 || (copied < 0 && cannot_copy(errno))) {
@@ -111,7 +115,7 @@ void copy_run(int from, const Part::Run& run, Output& output) {
             return;
         }
         if (copied < 0) fail_storage("copy_file_range", errno);
-        output.rewind(static_cast<uint64_t>(out));
+        output.has_grown(static_cast<uint64_t>(out));
         left -= static_cast<uint64_t>(copied);
     }
 }

@@ -61,7 +61,7 @@ function isUnlinkable(error: unknown): boolean {
   return ['EPERM', 'EXDEV', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP'].includes(errorCode(error) ?? '');
 }
 
-/** Where {@link holdLayer} and {@link storeLayer} leave a layer. */
+/** Where {@link holdLayer} and {@link holdFresh} leave a layer. */
 function heldLayer(directory: string, digest: string): string {
   return join(directory, `${hexOf(digest)}.layer`);
 }
@@ -76,27 +76,45 @@ export async function openHeldLayer(layout: Layout, directory: string, digest: s
   }
 }
 
+/** A layer that was just converted. */
+interface FreshLayer {
+  /** The open layer file, at `path` in `directory`. */
+  readonly file: FileHandle;
+  readonly path: string;
+  readonly directory: string;
+}
+
 /**
- * Adds a layer that was just converted, and holds it as {@link holdLayer}.
+ * Holds a layer that is not in the cache yet, as {@link holdLayer} does.
  *
- * @param file the open layer file, at `path` in `directory`.
+ * @returns false where that has to wait for {@link storeLayer}.
  */
+export async function holdFresh(digest: string, { path, directory }: FreshLayer): Promise<boolean> {
+  try {
+    await link(path, heldLayer(directory, digest));
+    return true;
+  } catch (error) {
+    if (isUnlinkable(error)) return false;
+    throw error;
+  }
+}
+
+/** Adds a layer that was just converted to the cache, once the disk has it. */
 export async function storeLayer(
   layout: Layout,
   digest: string,
-  { file, path, directory }: { readonly file: FileHandle; readonly path: string; readonly directory: string },
-  { diffId, size, bytes, entries }: MadeLayer,
-  proved: Proved,
-): Promise<LayerRecord> {
+  { file, path, directory }: FreshLayer,
+  record: LayerRecord,
+): Promise<void> {
   await file.chmod(0o444);
   await file.sync();
-  await link(path, heldLayer(directory, digest)).catch((error: unknown) => {
-    if (!isUnlinkable(error)) throw error;
-  });
   await moveIntoPlace(path, layout.layer(digest));
-  const record: LayerRecord = { diffId, size, unpacked: bytes, entries, ...proved };
   await writeRecord(layout, digest, record, directory);
-  return record;
+}
+
+/** What the cache is to know of a layer. */
+export function layerRecord({ diffId, size, bytes, entries }: MadeLayer, proved: Proved): LayerRecord {
+  return { diffId, size, unpacked: bytes, entries, ...proved };
 }
 
 /** Notes that a user has shown to have the layer. What two daemons note at once may be lost, and be shown again. */

@@ -8,7 +8,9 @@ import { conversionFailure } from './failures.js';
 import {
   dropLayer,
   grantLayer,
+  holdFresh,
   holdLayer,
+  layerRecord,
   openHeldLayer,
   readLayer,
   storeLayer,
@@ -78,6 +80,8 @@ export async function isMade({ layout }: Workshop, digest: string): Promise<bool
  */
 export class Pull {
   readonly #layers = new Map<string, LayerRecord>();
+  /** Layers on their way into the cache. */
+  readonly #storing: Promise<void>[] = [];
   #config: ImageConfig | undefined;
   /** What was made of the same manifest before. */
   #made: ManifestRecord | undefined;
@@ -153,6 +157,7 @@ export class Pull {
     const { uid, everyone } = this.order;
     this.#checkDiffIds();
     const made = await this.#image(signal);
+    await Promise.all(this.#storing);
     signal.throwIfAborted();
     const blobs = [...this.#layers.keys()];
     for (const layer of blobs) await grantLayer(layout, layer, uid, everyone, this.temporary);
@@ -167,6 +172,7 @@ export class Pull {
   }
 
   async close(): Promise<void> {
+    await Promise.allSettled(this.#storing);
     await rm(this.temporary, { recursive: true, force: true });
   }
 
@@ -174,17 +180,28 @@ export class Pull {
     const { layout } = this.workshop;
     const path = join(this.temporary, `blob-${this.#attempts++}`);
     const file = await createOutput(path);
+    const remove = async (): Promise<void> => {
+      await file.close();
+      await rm(path, { force: true });
+    };
     try {
       const demands = { ...this.workshop, blobDigest: blob.digest, blobSize: blob.size };
       const conversion = await convertLayer(pipe, file.fd, demands, signal);
       signal.throwIfAborted();
       if (!conversion.ok) throw this.#layerFailure(blob, conversion);
       const { uid, everyone } = this.order;
+      const record = layerRecord(conversion.made, { everyone, uids: [uid] });
       const place = { file, path, directory: this.temporary };
-      return await storeLayer(layout, blob.digest, place, conversion.made, { everyone, uids: [uid] });
-    } finally {
-      await file.close();
-      await rm(path, { force: true });
+      const isHeld = await holdFresh(blob.digest, place);
+      // The disk may take its time while other layers are converted, and the image is made.
+      const storing = storeLayer(layout, blob.digest, place, record).finally(remove);
+      storing.catch(() => undefined);
+      this.#storing.push(storing);
+      if (!isHeld) await storing;
+      return record;
+    } catch (error) {
+      await remove();
+      throw error;
     }
   }
 
