@@ -53,7 +53,15 @@ static void use(const struct option_lines* lines) {
         parse_containment(line.value, line.value_length, &plugin.contain);
 }
 
+/* In a container this is an srun, salloc or sbatch that the site has put there: what it starts is in one only
+ * if it says so itself. */
+static void forget_own_container(void) {
+    static const char* const variables[] = {"BERTH_CONTAINER", "BERTH_IMAGE", "BERTH_IMAGE_DIGEST"};
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) unsetenv(variables[i]);
+}
+
 void forward_send(spank_t spank, const struct option_lines* lines) {
+    forget_own_container();
     use(lines);
     forward_alone(spank);
     if (lines->length == 0) {

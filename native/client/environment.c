@@ -77,6 +77,39 @@ static const char* join(const char* first, const char* separator, const char* se
     return joined;
 }
 
+/* Where `part` is in the list, as elements of their own; NULL where it is not, or without a separator. */
+static const char* find_part(const char* list, const char* separator, const char* part) {
+    const size_t length = strlen(part);
+    const size_t gap = strlen(separator);
+    if (length == 0 || gap == 0) return NULL;
+    for (const char* at = list; (at = strstr(at, part)) != NULL; at++) {
+        const bool begins =
+            at == list || ((size_t)(at - list) >= gap && memcmp(at - gap, separator, gap) == 0);
+        if (begins && (at[length] == '\0' || strncmp(at + length, separator, gap) == 0)) return at;
+    }
+    return NULL;
+}
+
+/* A program that was itself started in the container hands on what was added there: a step of its own would
+ * have that twice. NULL when it is too long. */
+static const char* prepend(const struct berth_change* change, const char* present) {
+    static char rest[MOST_VARIABLE];
+    const char* again = find_part(present, change->separator, change->value);
+    if (again == present) return present;
+    if (again == NULL) return join(change->value, change->separator, present);
+    const size_t before = (size_t)(again - present) - strlen(change->separator);
+    const char* behind = again + strlen(change->value);
+    if (before + strlen(behind) >= sizeof rest) return NULL;
+    memcpy(rest, present, before);
+    memcpy(rest + before, behind, strlen(behind) + 1);
+    return join(change->value, change->separator, rest);
+}
+
+static const char* append(const struct berth_change* change, const char* present) {
+    if (find_part(present, change->separator, change->value) != NULL) return present;
+    return join(present, change->separator, change->value);
+}
+
 static int apply(const struct berth_change* change, const struct berth_variables* variables) {
     if (change->kind == berth_v1_EnvironmentChange_Kind_KIND_UNSET)
         return variables->unset(variables->context, change->name);
@@ -87,10 +120,10 @@ static int apply(const struct berth_change* change, const struct berth_variables
             if (present != NULL) return 0;
             break;
         case berth_v1_EnvironmentChange_Kind_KIND_PREPEND:
-            if (present != NULL) value = join(change->value, change->separator, present);
+            if (present != NULL) value = prepend(change, present);
             break;
         case berth_v1_EnvironmentChange_Kind_KIND_APPEND:
-            if (present != NULL) value = join(present, change->separator, change->value);
+            if (present != NULL) value = append(change, present);
             break;
         case berth_v1_EnvironmentChange_Kind_KIND_SET:
             break;

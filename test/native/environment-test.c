@@ -67,6 +67,15 @@ static void check_changes(void) {
     CHECK(is(after(NULL, append), "b"));
     const struct berth_change nothing = {.kind = APPEND, .value = "", .separator = ","};
     CHECK(is(after("a", nothing), "a"));
+    what = "a change that was made before";
+    CHECK(is(after("/a:/b", prepend), "/a:/b"));
+    CHECK(is(after("/a:/b:/c", prepend), "/a:/b:/c"));
+    CHECK(is(after("/c:/a:/b:/d", prepend), "/a:/b:/c:/d"));
+    CHECK(is(after("/c:/a:/b", prepend), "/a:/b:/c"));
+    CHECK(is(after("/c/a:/b:/a:/bd", prepend), "/a:/b:/c/a:/b:/a:/bd"));
+    CHECK(is(after("a,b", append), "a,b"));
+    CHECK(is(after("b,a", append), "b,a"));
+    CHECK(is(after("ab,ba", append), "ab,ba,b"));
     what = "a change without a separator";
     CHECK(is(after("a", (struct berth_change){.kind = APPEND, .value = "b"}), "ab"));
     what = "a change of a kind that does not exist";

@@ -1,9 +1,10 @@
 // Modules in jobs: the node's MPI in an image's place, as far as the two fit, and what a site's own modules bring.
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { artifacts } from '../cluster/layout.js';
 import { LibraryRoot, type LibraryWords } from '../images/libraries.js';
 import { compileMpi, compileStatic } from '../images/programs.js';
 import { configurations, Site } from './site.js';
@@ -36,8 +37,10 @@ beforeAll(async () => {
   for (const name of ['mpich', 'openmpi-pmix'])
     await copyFile(join(shipped, `${name}.toml`), join(modules, `${name}.toml`));
   await writeSiteModules();
-  const berthConfig = `[modules]\ndirectory = "${modules}"\n[container]\n`;
-  site = await Site.start({ nodes: NODES, berthConfig, prepare });
+  await writeSlurmModule();
+  const berthConfig = `[modules]\ndirectory = "${modules}"\n[container]\npasswd = "${join(modules, 'data/passwd')}"\n`;
+  const slurmConf = 'LaunchParameters=use_interactive_step\n';
+  site = await Site.start({ nodes: NODES, berthConfig, slurmConf, prepare });
   return async () => {
     try {
       await site.stop();
@@ -57,6 +60,14 @@ async function writeSiteModules(): Promise<void> {
     '[environment]\nset.SITE_JOB = "%u %j"\nprepend.PATH = "/opt/site/bin"\nappend.MANPATH = "/opt/site/man"\nunset = ["GONE"]',
   ];
   await writeFile(join(modules, 'site.toml'), words.join('\n'));
+}
+
+/** What comes with Berth, and Berth's plugin where this cluster has it. */
+async function writeSlurmModule(): Promise<void> {
+  const text = await readFile(join(shipped, 'slurm.toml'), 'utf8');
+  const plugin = `[[mounts]]\nsource = "${artifacts.plugin}"\n\n`;
+  await writeFile(join(modules, 'slurm.toml'), text.replace('[environment]', `${plugin}[environment]`));
+  await writeFile(join(modules, 'data/passwd'), 'slurm:x:64030:64030::/nonexistent:/usr/sbin/nologin\n');
 }
 
 async function prepare({ cluster }: Site): Promise<void> {
@@ -149,6 +160,93 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     for (const words of told) expect(stderr).toContain(words);
   });
 
+  describe("with the module slurm, Slurm's commands work in the container", () => {
+    const contained = (what: string, image = 'debian'): string =>
+      `--image=${image} --module=slurm --container-contain=${what}`;
+
+    /** What a script prints that is in the container itself, with its errors. */
+    async function inBatch(script: string, image?: string): Promise<string[]> {
+      await site.write('job.sh', `#!/bin/bash\n${script}\n`);
+      return lines(`rm -f out; batch -N${NODES} ${contained('batch', image)} -o out job.sh; cat out`);
+    }
+
+    it('srun: the ranks of all nodes are in the container of the job, with the environment of the script', async () => {
+      const here = 'echo "$SLURMD_NODENAME $(cat /image) $BERTH_IMAGE_DIGEST $(readlink /proc/self/ns/mnt)"';
+      await site.write(
+        'rank.sh',
+        `#!/bin/bash\n${here}\n[ $SLURM_PROCID = 3 ] && echo "$MINE $PATH $LD_LIBRARY_PATH"; true`,
+      );
+      const script = `${here}; export MINE='mine too'; echo "$MINE $PATH $LD_LIBRARY_PATH"; srun -n4 ./rank.sh`;
+      const [own = '', environment = '', ...ranks] = await inBatch(script);
+      const [first = '', second = ''] = configuration.nodes;
+      expect(own).toMatch(new RegExp(`^${first} debian sha256:[0-9a-f]{64} mnt:`));
+      const onFirst = ranks.filter((line) => line === own);
+      const onSecond = ranks.filter((line) =>
+        line.startsWith(`${second} ${own.split(' ').slice(1, 3).join(' ')} mnt:`),
+      );
+      expect([onFirst, onSecond].map(({ length }) => length)).toEqual([2, 2]);
+      expect(ranks.filter((line) => line === environment)).toEqual([environment]);
+      expect(ranks).toHaveLength(5);
+    });
+
+    it('srun: the image is what it was when the job was submitted', async () => {
+      const moving = `moving-${configuration.userns}`;
+      await lines(`berth tag debian ${moving}`);
+      const wait = 'touch waiting; until [ -e release ]; do sleep 0.02; done';
+      const running = inBatch(`cat /image; ${wait}; srun -n2 cat /image`, moving);
+      running.catch(() => undefined);
+      await lines('until [ -e waiting ]; do sleep 0.02; done; rm waiting');
+      await site.importTiny(moving);
+      await lines('touch release');
+      expect(await running).toEqual(['debian', 'debian', 'debian']);
+      await lines('rm release');
+    });
+
+    it('srun --mpi=pmix and --mpi=pmi2 start MPI programs', async () => {
+      const script = `${NETWORK}; srun -n4 --mpi=pmix ./loaded.openmpi; srun -n4 --mpi=pmi2 ./loaded.mpich`;
+      expect((await inBatch(script)).filter((line) => !line.startsWith('/'))).toEqual([
+        'ranks 4 sum 4',
+        'ranks 4 sum 4',
+      ]);
+    });
+
+    it('srun --image=none is on the host, and does not say that it is in a container', async () => {
+      const look = 'echo "${BERTH_CONTAINER-none} ${BERTH_IMAGE-none} ${BERTH_IMAGE_DIGEST-none}"; ls /image 2>&1';
+      const [variables, image] = await inBatch(`srun -n1 -N1 --quiet --image=none sh -c '${look}' 2>/dev/null`);
+      expect(variables).toBe('none none none');
+      expect(image).toContain('No such file');
+    });
+
+    it('squeue, scontrol, sbatch and scancel', async () => {
+      const script = `
+        squeue --noheader --jobs=$SLURM_JOB_ID --format=%u
+        scontrol show hostnames $SLURM_JOB_NODELIST
+        other=$(sbatch --parsable --hold --output=/dev/null --wrap true)
+        scancel $other; scontrol show job $other | grep --only-matching JobState=CANCELLED`;
+      expect(await inBatch(script)).toEqual(['alice', ...configuration.nodes, 'JobState=CANCELLED']);
+    });
+
+    it('where Slurm has a user of its own, as the container has that name', async () => {
+      const script = `sed s/^SlurmUser=root/SlurmUser=$1/ /etc/slurm/slurm.conf >own.conf; SLURM_CONF=$PWD/own.conf squeue -h -o %u`;
+      await site.write('ask.sh', `#!/bin/bash\n${script}\n`);
+      expect(await inBatch('./ask.sh slurm')).toContain('alice');
+      expect((await inBatch('./ask.sh unknown 2>&1')).join()).toContain('Invalid user for SlurmUser unknown');
+    });
+
+    it('in the shell of a salloc, too', async () => {
+      await site.write(
+        'typed',
+        'stty -echo; PS1=; cat /image; srun -n2 cat /image; echo "job of $(squeue --noheader --me --format=%u)"; exit\n',
+      );
+      const command = `salloc --quiet -N${NODES} ${contained('interactive')}`;
+      const seen = await lines(`script --quiet --return --command '${command}' /dev/null <typed`);
+      expect(seen.map((line) => line.trim()).filter((line) => /^(debian|job of .*e)$/.test(line))).toEqual([
+        ...['debian', 'debian', 'debian'],
+        'job of alice',
+      ]);
+    });
+  });
+
   it('of a job share a container only with those that have the same modules', async () => {
     const told = await lines(
       'salloc --quiet --image=debian -N1 sh -c \'srun sh -c "echo \\${SITE_JOB:-none}"; srun --module=site sh -c "echo \\${SITE_JOB:-none}"\'',
@@ -183,4 +281,13 @@ it('are read anew for the next container', async () => {
   await writeFile(join(modules, 'late.toml'), '[environment]\nset.LATE = "2"');
   expect(await site.lines(configuration, ask)).toEqual(['2']);
   await run('rm', [join(modules, 'late.toml')]);
+});
+
+it("root in a container can ask Slurm, but starts nothing: Slurm's commands take themselves for root's", async () => {
+  const [on] = site.configurations;
+  const root = 'srun --quiet --image=debian --module=slurm --container-remap-root';
+  const { status, stdout, stderr } = await site.shell(on, `${root} bash -c 'squeue -h -o %i; srun --overlap echo ran'`);
+  expect(stdout).toMatch(/^\d+\n$/);
+  expect(stderr).toContain('Invalid user id');
+  expect(status).not.toBe(0);
 });

@@ -1,6 +1,8 @@
 // The modules that come with Berth: each is sound, and those for MPI bring this machine's.
+import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { HostMpiFinder } from '../../src/modules/mpi/host.js';
 import type { Module } from '../../src/modules/module.js';
@@ -19,7 +21,7 @@ const names = readdirSync(directory).map((name) => name.replace(/\.toml$/, ''));
 
 describe('of the modules that come with Berth', () => {
   it('there are those that sites have asked for', () => {
-    expect(names.sort()).toEqual(['cvmfs', 'gpu', 'mpich', 'openmpi-pmix', 'rdma', 'scratch']);
+    expect(names.sort()).toEqual(['cvmfs', 'gpu', 'mpich', 'openmpi-pmix', 'rdma', 'scratch', 'slurm']);
   });
 
   it.each(names)('%s is sound, says what it is for, and names only others that there are', (name) => {
@@ -42,6 +44,30 @@ describe('of the modules that come with Berth', () => {
       [],
     );
     expect(found.needs.map(({ version }) => version)).toEqual(expect.arrayContaining(['GLIBC_2.34']));
+  });
+
+  it("slurm brings what this machine's commands of Slurm are linked with, beside the C runtime", async () => {
+    const { mounts } = read('slurm');
+    const files = mounts.map(({ source }) => source);
+    const commands = files.filter((file) => file.startsWith('/usr/bin/'));
+    expect(commands).toEqual(
+      expect.arrayContaining(['srun', 'sbatch', 'squeue', 'scancel'].map((name) => `/usr/bin/${name}`)),
+    );
+    const plugins = [
+      'auth_munge',
+      'cred_munge',
+      'hash_k12',
+      'select_linear',
+      'select_cons_tres',
+      'mpi_pmi2',
+      'cli_filter_none',
+    ];
+    const objects = [...commands, ...plugins.map((name) => `/usr/lib/x86_64-linux-gnu/slurm-wlm/${name}.so`)];
+    const { stdout } = await promisify(execFile)('readelf', ['-d', ...objects]);
+    const needed = Array.from(stdout.matchAll(/\(NEEDED\)[^[]*\[([^\]]+)\]/g), ([, name = '']) => name);
+    expect(new Set(needed)).toContain('libmunge.so.2');
+    const brought = new Set(['libslurmfull.so', ...files.map((file) => basename(file))]);
+    expect(needed.filter((name) => !/^lib(?:c|m|resolv)\.so/.test(name) && !brought.has(name))).toEqual([]);
   });
 });
 
