@@ -49,6 +49,8 @@ export interface ClusterOptions {
   readonly plugstackArguments?: string;
   /** False for a cluster without plugin and berthd. */
   readonly berth?: boolean;
+  /** True for a cluster with users whom no file of /etc has, but the name service. */
+  readonly nameService?: boolean;
   /** Hosts on which berthd is not started. */
   readonly withoutDaemon?: readonly string[];
   /** Ends the start; what was started until then is removed. */
@@ -212,7 +214,7 @@ export class Cluster {
     ];
     for (const directory of directories) await mkdir(directory, { recursive: true });
     await Promise.all([
-      writeAccounts(layout),
+      writeAccounts(layout, options.nameService),
       writeFile(
         join(layout.etc, 'hosts'),
         `127.0.0.1 localhost\n${this.hosts.map((host) => `127.0.0.1 ${host}\n`).join('')}`,

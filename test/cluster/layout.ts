@@ -48,6 +48,8 @@ export class Layout {
   readonly state: string;
   /** Empty directories that give the hosts the mount points which the machine lacks. */
   readonly mountPoints: string;
+  /** Seen as /var/lib/extrausers by all hosts: users whom only the name service knows. */
+  readonly nameService: string;
 
   constructor(readonly dir: string) {
     this.record = join(dir, 'cluster.json');
@@ -64,6 +66,7 @@ export class Layout {
     this.spool = join(dir, 'spool');
     this.state = join(dir, 'state');
     this.mountPoints = join(dir, 'mount-points');
+    this.nameService = join(dir, 'mount-points/lib/extrausers');
   }
 
   mountNamespace(host: string): string {

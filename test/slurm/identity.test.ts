@@ -1,15 +1,18 @@
 import { chmod, chown, copyFile, mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { account, physics } from '../cluster/accounts.js';
+import { account, physics, serviceAccounts } from '../cluster/accounts.js';
 import { configurations, Site } from './site.js';
 
 let site: Site;
 beforeAll(async () => {
   site = await Site.start({
+    nameService: true,
     berthConfig: '[container]\nmounts = ["/home/project"]\n',
     prepare: async ({ cluster }) => {
       await makeProject(join(cluster.layout.home, 'project'));
+      for (const { name, groups } of serviceAccounts)
+        await makeProject(join(cluster.layout.home, name, 'shared'), groups.at(-1)?.gid);
       const setuid = join(cluster.layout.home, 'alice', 'setuid-id');
       await copyFile('/usr/bin/id', setuid);
       await chmod(setuid, 0o4755);
@@ -19,12 +22,20 @@ beforeAll(async () => {
 });
 
 /** A directory like a project's on a cluster: its group's alone. */
-async function makeProject(directory: string): Promise<void> {
+async function makeProject(directory: string, gid: number = physics.gid): Promise<void> {
   await mkdir(directory);
   await writeFile(join(directory, 'data'), 'data of physics\n');
   await Promise.all([chmod(directory, 0o2770), chmod(join(directory, 'data'), 0o640)]);
-  await Promise.all([chown(directory, 0, physics.gid), chown(join(directory, 'data'), 0, physics.gid)]);
+  await Promise.all([chown(directory, 0, gid), chown(join(directory, 'data'), 0, gid)]);
 }
+
+/** Who one is where this runs, and who of the site is known: ids from 2000 on are its users'. */
+const LOOK = `#!/bin/bash
+id; id -Gn
+awk -F: '$3 >= 2000 && $3 < 60000' /etc/passwd
+awk -F: '$3 >= 2000 && $3 < 60000' /etc/group | sort
+echo ~; echo "$HOME"; echo "$SHELL"; pwd; whoami
+`;
 
 describe.each(configurations())('with userns = $userns', (configuration) => {
   const { userns } = configuration;
@@ -42,6 +53,41 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
       user,
     ]);
   });
+
+  describe.each(serviceAccounts)(
+    '$name, whom only the name service knows',
+    ({ name, uid, gid, home, shell, groups }) => {
+      const ids = [gid, ...groups.map((each) => each.gid)];
+      const names = ['people', ...groups.map((each) => each.name)];
+
+      it('is in no file outside', async () => {
+        const outside = await lines(`getent passwd ${name}; id; grep -c -E '^${name}:' /etc/passwd || true`, name);
+        expect(outside.slice(0, 1)).toEqual([`${name}:x:${uid}:${gid}:${name}:${home}:${shell}`]);
+        expect(outside.slice(2)).toEqual(['0']);
+      });
+
+      it('has the same user and groups as outside, and nobody of the site besides', async () => {
+        const outside = await lines('id; id -Gn', name);
+        expect(outside[0]).toBe(
+          `uid=${uid}(${name}) gid=${gid}(people) groups=${ids.map((id, index) => `${id}(${names[index] ?? ''})`).join(',')}`,
+        );
+        await site.write('look', LOOK, name);
+        const inside = await lines('srun --quiet --image=debian ./look', name);
+        expect(inside.slice(0, 2)).toEqual(outside);
+        expect(inside.slice(2)).toEqual([
+          `${name}:x:${uid}:${gid}:${name}:${home}:${shell}`,
+          ...names.map((each, index) => `${each}:x:${ids[index] ?? ''}:`).sort(),
+          ...[home, home, shell, home, name],
+        ]);
+      });
+
+      it('has what the groups give', async () => {
+        await lines("srun --quiet --image=debian sh -c 'echo mine >shared/file'", name);
+        const { uid: owner, gid: group } = await stat(join(site.cluster.layout.home, name, 'shared/file'));
+        expect([owner, group]).toEqual([uid, groups.at(-1)?.gid]);
+      });
+    },
+  );
 
   it('a supplementary group gives what it gives outside', async () => {
     const made = `made-${userns}`;
@@ -125,4 +171,11 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
       '3',
     ]);
   });
+});
+
+it.each(serviceAccounts)('$name, whom only the name service knows, is the same with berth run', async ({ name }) => {
+  const [on] = site.configurations;
+  await site.write('look', LOOK, name);
+  const bySlurm = await site.lines(on, 'srun --quiet --image=debian ~/look', { user: name });
+  expect(await site.lines(on, 'berth run debian ~/look', { user: name })).toEqual(bySlurm);
 });

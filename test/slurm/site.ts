@@ -19,7 +19,7 @@ export interface Configuration {
 
 export interface SiteOptions extends Pick<
   ClusterOptions,
-  'slurmConf' | 'nodeParameters' | 'slurmFiles' | 'plugstackArguments'
+  'slurmConf' | 'nodeParameters' | 'slurmFiles' | 'plugstackArguments' | 'nameService'
 > {
   /** Nodes of each configuration; 1 by default. */
   readonly nodes?: number;
