@@ -31,7 +31,7 @@ export function launchOrder(request: v1.LaunchRequest): LaunchOrder {
     gid,
     gids,
     // One spelling for one image, or each would have a container of its own.
-    image: image === '' ? '' : imageKey(image),
+    ...imageWords(image),
     ...asked,
     nodeName: nodeName || hostname(),
     spoolDir,
@@ -66,7 +66,7 @@ export function runOrder({ image, options, alone }: v1.RunRequest, asker: Asker)
   const isShared = name !== undefined || !alone;
   return {
     ...asker,
-    image: image === '' ? '' : imageKey(image),
+    ...imageWords(image),
     ...asked,
     optionsKey: isShared ? asked.optionsKey : `alone=${randomBytes(8).toString('hex')}`,
     nodeName: hostname(),
@@ -75,11 +75,16 @@ export function runOrder({ image, options, alone }: v1.RunRequest, asker: Asker)
 }
 
 /** A path stays what it is: only its file tells whether it is the same as another. */
-function imageKey(image: string): string {
+function imageWords(image: string): Pick<LaunchOrder, 'image' | 'imageName'> {
+  if (image === '') return { image };
   const reference = parseReference(image);
-  if (reference.kind !== 'path') return storeKey(reference);
+  if (reference.kind === 'name') return { image: storeKey(reference), imageName: reference.text };
+  return { image: reference.kind === 'path' ? plainPath(image, reference.text) : storeKey(reference) };
+}
+
+function plainPath(image: string, path: string): string {
   // ".." stays: what is above a symbolic link is only known where the path is looked up.
-  if (reference.text.startsWith('/')) return reference.text.replace(/\/(?:\.?\/)+/g, '/');
+  if (path.startsWith('/')) return path.replace(/\/(?:\.?\/)+/g, '/');
   const why = 'it is relative to where the command was given, which is not known on this node';
   throw new BerthError('BERTH_IMAGE_NAME', { name: image, why });
 }

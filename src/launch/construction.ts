@@ -187,7 +187,7 @@ export class Construction {
       user: account.name,
       home: account.home,
       requestedImage: order.image,
-      image: order.file?.path ?? record.name,
+      image: order.file?.path ?? order.imageName ?? record.name,
       digest: record.digest,
       created: Math.floor(Date.now() / 1000),
       userNamespace: message.userNamespace ?? false,

@@ -31,6 +31,8 @@ export interface LaunchOrder extends AskedFor {
   readonly gids: readonly number[];
   /** In the store's own spelling; or a path, until it is known what stands for that. Empty: that of a named container. */
   readonly image: string;
+  /** What the user calls it, where it has a name: other names may mean the same. */
+  readonly imageName?: string;
   readonly nodeName: string;
   readonly spoolDir: string;
   /** What the image was made of, or is, where that is a user's file. */
