@@ -1,12 +1,10 @@
-// Images in the life of jobs: what runs stays, what is shared is checked at each launch, and what users build runs. The
-// commands of docs/images.md are run as they stand there.
-import { readdir, readFile, utimes } from 'node:fs/promises';
+// Images in the life of jobs: what runs stays, what is shared is checked at each launch, and what users build runs.
+import { readdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CommandResult } from '../cluster/command.js';
 import { Layout } from '../../src/image/layout.js';
 import { account } from '../cluster/accounts.js';
-import { repository } from '../cluster/layout.js';
 import { settled } from './leftovers.js';
 import { configurations, Site } from './site.js';
 
@@ -19,7 +17,7 @@ beforeAll(async () => {
   return () => site.stop();
 });
 
-/** What the guide's commands find in the user's home: a root file system, and a Dockerfile that uses it. */
+/** In the user's home: a root file system, and a Dockerfile that uses it. */
 async function makeHome(made: Site): Promise<void> {
   const script = `
     mkdir -p run rootfs/bin rootfs/etc hello
@@ -166,17 +164,9 @@ describe('berth build', () => {
   });
 });
 
-describe('docs/images.md', () => {
-  it('has commands that work as they stand there', async () => {
-    const guide = await readFile(join(repository, 'docs/images.md'), 'utf8');
-    const blocks = [...guide.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block ?? '');
-    expect(blocks.length).toBeGreaterThan(6);
-    const { status, stdout, stderr } = await shell(`set -eux\n${blocks.join('\n')}`);
-    expect(stderr.split('\n').slice(-15).join('\n')).not.toContain('BERTH_');
-    expect({ status, last: status === 0 ? '' : stdout + stderr }).toEqual({ status: 0, last: '' });
-    expect(stdout).toContain('world\nworld\n');
-    // One name was removed, and the image it shared with another one runs.
-    expect(await lines('srun --image=hello:paper cat /etc/word')).toEqual(['world']);
-    expect((await shell('srun --image=hello:podman cat /etc/word')).stdout).toBe('nothing\n');
-  });
+it('an image with several names is called by the one that a job names', async () => {
+  await importWord('several:1', 'several');
+  await lines('berth tag several:1 several:2');
+  for (const name of ['several:2', 'several:1'])
+    expect(await lines(`srun --image=${name} sh -c 'echo $BERTH_IMAGE'`)).toEqual([name]);
 });
