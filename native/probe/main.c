@@ -5,10 +5,12 @@
  * choice, milliseconds until the child is killed, the most bytes of output, and the question's own words.
  * What comes back is framed alike: the number (32 bits, big-endian), 'd' and output, or 'e' and how the child
  * ended: "exit N", "signal N", "timeout", "flood" (too much output), or "stuck PID START" for one that was
- * killed and did not die; START is its start time (proc_pid_stat(5)), as pids come round again. */
+ * killed and did not die; START is its start time (proc_pid_stat(5)), as pids come round again. "exit N PID
+ * START" and "signal N PID START" are a program that ended, and has left behind one that does not die. */
 #include "probe.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -41,6 +43,7 @@ struct task {
     int64_t deadline;
     int64_t bytes_left;
     const char* killed; /* why, or NULL */
+    char end[48];       /* how it ended, where others of its process group may still be dying; or empty */
 };
 
 static struct task tasks[MOST_TASKS];
@@ -77,8 +80,8 @@ static void reply_end(uint32_t id, const char* text) {
 }
 
 static void close_task(struct task* task) {
-    close(task->pidfd);
-    close(task->output);
+    if (task->pidfd >= 0) close(task->pidfd);
+    if (task->output >= 0) close(task->output);
     task->pid = 0;
 }
 
@@ -107,16 +110,69 @@ static void forward(struct task* task) {
     }
 }
 
+/* The first process of a group that is not dead, as "PID START"; false when there is none. */
+static bool find_survivor(pid_t group, char* text, size_t size) {
+    DIR* directory = opendir("/proc");
+    if (directory == NULL) return false;
+    bool found = false;
+    for (struct dirent* entry; !found && (entry = readdir(directory)) != NULL;) {
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+        char path[300];
+        char stat[1024];
+        snprintf(path, sizeof path, "%s/stat", entry->d_name);
+        const int fd = openat(dirfd(directory), path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) continue;
+        const ssize_t length = read(fd, stat, sizeof stat - 1);
+        close(fd);
+        stat[length > 0 ? length : 0] = '\0';
+        /* ") STATE PARENT GROUP" */
+        const char* state = strrchr(stat, ')');
+        const char* parent = state != NULL && strlen(state) > 4 ? state + 4 : NULL;
+        const char* own_group = parent != NULL ? strchr(parent, ' ') : NULL;
+        if (own_group == NULL || state[2] == 'Z' || state[2] == 'X') continue;
+        found = strtol(own_group, NULL, 10) == group;
+        if (found) snprintf(text, size, "%ld %llu", strtol(entry->d_name, NULL, 10), probe_start_time(stat));
+    }
+    closedir(directory);
+    return found;
+}
+
+/* The program has ended, and time was given to what it had started. */
+static void end_task(struct task* task) {
+    char survivor[48];
+    char text[128];
+    if (!find_survivor(task->pid, survivor, sizeof survivor))
+        snprintf(text, sizeof text, "%s", task->end);
+    else if (task->killed != NULL)
+        snprintf(text, sizeof text, "stuck %s", survivor);
+    else
+        snprintf(text, sizeof text, "%s %s", task->end, survivor);
+    reply_end(task->id, text);
+    close_task(task);
+}
+
 static void reap(struct task* task) {
     siginfo_t info = {0};
-    if (waitid((idtype_t)P_PIDFD, (id_t)task->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+    /* As long as it is not reaped, no other group has its number. */
+    if (waitid((idtype_t)P_PIDFD, (id_t)task->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+        info.si_pid == 0)
         return;
     forward(task);
     kill(-task->pid, SIGKILL);
-    char text[48];
-    snprintf(text, sizeof text, "%s %d", info.si_code == CLD_EXITED ? "exit" : "signal", info.si_status);
-    reply_end(task->id, task->killed != NULL ? task->killed : text);
-    close_task(task);
+    waitid((idtype_t)P_PIDFD, (id_t)task->pidfd, &info, WEXITED | WNOHANG);
+    snprintf(task->end, sizeof task->end, "%s %d", info.si_code == CLD_EXITED ? "exit" : "signal",
+             info.si_status);
+    if (task->killed != NULL) snprintf(task->end, sizeof task->end, "%s", task->killed);
+    const bool alone = kill(-task->pid, 0) < 0;
+    if (alone) {
+        reply_end(task->id, task->end);
+        close_task(task);
+        return;
+    }
+    close(task->pidfd);
+    if (task->output >= 0) close(task->output);
+    task->pidfd = task->output = -1;
+    task->deadline = now_ms() + DEATH_MS;
 }
 
 static void give_up(struct task* task) {
@@ -221,7 +277,9 @@ static void end_late_tasks(void) {
     const int64_t now = now_ms();
     for (int i = 0; i < MOST_TASKS; i++) {
         if (tasks[i].pid == 0 || tasks[i].deadline > now) continue;
-        if (tasks[i].killed == NULL) {
+        if (tasks[i].end[0] != '\0') {
+            end_task(&tasks[i]);
+        } else if (tasks[i].killed == NULL) {
             kill_task(&tasks[i], "timeout");
         } else {
             give_up(&tasks[i]);

@@ -115,6 +115,11 @@ export class StuckQuestions {
   add(question: string, pid: number, start: string): void {
     this.#stuck.set(question, { pid, start, since: new Date() });
   }
+
+  /** Is a process one of ours that is known to be stuck? */
+  has(pid: number, start: string): boolean {
+    return [...this.#stuck.values()].some((stuck) => stuck.pid === pid && stuck.start === start);
+  }
 }
 
 /** Field 22 of /proc/PID/stat; undefined when there is no such process. */
@@ -231,7 +236,9 @@ export class ProbeSession {
       this.#questions.set(id, { key, chunks, settle });
       socket.write(frame(Buffer.from([id, limit, most, verb, ...words].map((word) => `${word}\0`).join(''))));
     });
-    const [how, first = '', second = ''] = end.split(' ');
+    const [how, first = '', second = '', third = ''] = end.split(' ');
+    // It has left a process behind that cannot be killed: what it told counts, and it is not asked again either.
+    if (third !== '') this.stuck.add(key, Number(second), third);
     if (how === 'exit') return { status: Number(first), output: Buffer.concat(chunks) };
     if (how === 'stuck') this.stuck.add(key, Number(first), second);
     if (how === 'stuck' || how === 'timeout') throw new ProbeFailure('silent', `no answer within ${limit / 1000} s`);

@@ -42,6 +42,37 @@ describe('what hangs', () => {
     expect(news(healthy, await healthOf(daemon))).toMatchObject([{ id: 'mounts', status: 'fail' }]);
   });
 
+  it('is waited for once by a program of the site that has others do so, and is that one finding', async () => {
+    mkdirSync(path('far'));
+    mkdirSync(path('health.d'), { mode: 0o755 });
+    const script = (name: string, text: string): void => {
+      writeFileSync(path('health.d', name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    };
+    script('asks', `ls ${path('far', 'asked')}; echo done`);
+    script('leaves', `ls ${path('far', 'left')} & sleep 0.2; echo left it; exit 2`);
+    daemon.writeConfig(`[health]\nsite_checks = "${path('health.d')}"\n`);
+    await daemon.start();
+    await silence(path('far'));
+    const first = news(healthy, await healthOf(daemon));
+    expect(first.filter(({ id }) => id.startsWith('site-'))).toMatchObject([
+      { id: 'site-asks', status: 'unknown', text: 'no answer within 4.5 s' },
+      { id: 'site-leaves', status: 'fail', text: 'left it' },
+    ]);
+    const again = await healthOf(daemon);
+    expect(again.checks.filter(({ id }) => id.startsWith('site-'))).toMatchObject([
+      { id: 'site-asks', text: expect.stringMatching(/^no answer since .* not asked again$/) as string },
+      { id: 'site-leaves', text: expect.stringMatching(/^no answer since .* not asked again$/) as string },
+    ]);
+    await sleep(900);
+    const blocked = (await healthOf(daemon)).checks.find(({ id }) => id === 'blocked-processes');
+    expect(blocked?.text).not.toContain('ls (');
+    const waiting = execFileSync('ps', ['-eo', 'stat=,args=']).toString().split('\n');
+    expect(waiting.filter((line) => line.includes(`ls ${path('far')}`)).sort()).toEqual([
+      expect.stringMatching(/^D.* ls .*\/asked$/) as string,
+      expect.stringMatching(/^D.* ls .*\/left$/) as string,
+    ]);
+  });
+
   it('shows as a process that waits and cannot be killed', async () => {
     mkdirSync(path('far'));
     daemon.writeConfig('');

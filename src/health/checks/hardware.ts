@@ -3,7 +3,7 @@ import { reasonOf } from '../../errors/index.js';
 import { count, fail, pass, some, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
 import { KernelLog, patterns } from '../kernel-log.js';
 import { namesIn, readSmall } from '../places.js';
-import type { FileContent, ProbeSession } from '../probe.js';
+import type { FileContent, ProbeSession, StuckQuestions } from '../probe.js';
 
 /** Corrected memory errors since the node started that a healthy module does not reach. */
 const MOST_CORRECTED = 1000;
@@ -112,14 +112,14 @@ function total(files: readonly FileContent[]): number {
 }
 
 /** Compares with the last run; the first one looks twice, where there is need. */
-async function checkBlocked({ probe, memory }: Context): Promise<Verdict> {
+async function checkBlocked({ probe, memory, stuck }: Context): Promise<Verdict> {
   const before = memory.get('blocked', () => ({ looked: Number.NEGATIVE_INFINITY, seen: new Map<string, number>() }));
-  let blocked = await look(probe);
+  let blocked = await look(probe, stuck);
   const isFirst = before.looked === Number.NEGATIVE_INFINITY;
   note(before, blocked);
   if (isFirst && blocked.length > 0) {
     await new Promise((resolve) => setTimeout(resolve, BLOCKED_FOR));
-    blocked = await look(probe);
+    blocked = await look(probe, stuck);
     note(before, blocked);
   }
   const now = performance.now();
@@ -136,9 +136,13 @@ function note(before: { looked: number; seen: Map<string, number> }, blocked: re
   for (const one of blocked) if (!before.seen.has(one)) before.seen.set(one, before.looked);
 }
 
-async function look(probe: ProbeSession): Promise<string[]> {
+/** "PID START SWITCHES COMMAND" of each; not of what other checks have started, and tell that they wait for. */
+async function look(probe: ProbeSession, stuck: StuckQuestions): Promise<string[]> {
   const output = (await probe.ask('blocked', [])).toString();
-  return output.split('\n').filter((line) => line !== '');
+  return output.split('\n').filter((line) => {
+    const [pid = '', start = ''] = line.split(' ');
+    return line !== '' && !stuck.has(Number(pid), start);
+  });
 }
 
 async function checkLinks(required: readonly string[], directory: string, probe: ProbeSession): Promise<Verdict> {
