@@ -28,6 +28,7 @@ void deny(Skeleton& skeleton, DestinationPolicy& policy, const std::string& dire
 void fill_policy(const Spec& spec, Skeleton& skeleton, DestinationPolicy& policy) {
     for (const char* directory : kKernelDirectories)
         deny(skeleton, policy, directory, "which the container needs as it is");
+    deny(skeleton, policy, "/.berth", "which has Berth's own files");
     for (const std::string& directory : spec.denied_destinations)
         deny(skeleton, policy, normalise(directory), "which the site keeps as it is");
     for (const std::string& file : skeleton.written()) policy.keep(file);
