@@ -1,11 +1,11 @@
 // --container-save: what a step has changed in its container becomes an image file.
 import { execFile } from 'node:child_process';
-import { readdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { expectNothingLeft, settled } from './leftovers.js';
-import { configurations, Site } from './site.js';
+import { configurations, Site, type Configuration } from './site.js';
 
 const NODES = 2;
 const run = promisify(execFile);
@@ -180,4 +180,60 @@ describe('of root in a container', () => {
     await expectNothingLeft(site.cluster);
     expect(await lines('sinfo -h -o %T | sort -u')).toEqual(['idle']);
   }, 120_000);
+});
+
+describe('extended attributes are in the file, and still there when that is saved again', () => {
+  const getfattr = 'getfattr --dump --encoding=hex --match=- --absolute-names';
+
+  // An image of these programs alone is saved in a moment.
+  beforeAll(async () => {
+    const root = join(site.cluster.dir, 'attributes');
+    const copy = `
+      cd ${root}
+      for program in dash touch cp setfattr getfattr; do
+        echo /usr/bin/$program; ldd /usr/bin/$program | grep -o '/lib[^ ]*'
+      done | sort -u | xargs cp --parents --target-directory=.
+      ln -s dash usr/bin/sh; mkdir -m 1777 open`;
+    await mkdir(root);
+    await run('sh', ['-c', copy]);
+    const { status, stderr } = await site.cluster.exec('login', ['berth', 'import', 'attributes', root]);
+    await rm(root, { recursive: true });
+    expect({ status, stderr: status === 0 ? '' : stderr }).toEqual({ status: 0, stderr: '' });
+  });
+
+  async function saveTwiceAndLook(
+    configuration: Configuration,
+    root: string,
+    set: string,
+    look: string,
+  ): Promise<string[]> {
+    const srun = `srun --quiet -w ${configuration.node} ${root} --container-env=PATH`;
+    return site.lines(
+      configuration,
+      `export PATH=/usr/bin:/bin
+      ${srun} --image=attributes --container-save=$HOME/once.sqsh sh -c '${set}' >&2
+      ${srun} --image=./once.sqsh --container-save=$HOME/twice.sqsh touch /open/other >&2
+      ${srun} --image=./twice.sqsh ${getfattr} ${look}
+      rm once.sqsh twice.sqsh`,
+    );
+  }
+
+  it.each(configurations(NODES))("a user's own, with userns = $userns", async (configuration) => {
+    const set = 'touch /open/f; setfattr -n user.text -v "a b" /open/f; setfattr -n user.none /open/f';
+    expect(await saveTwiceAndLook(configuration, '', set, '/open/f')).toEqual([
+      ...['# file: /open/f', 'user.none=0x', 'user.text=0x612062'],
+    ]);
+  });
+
+  it("what root in a container gives: its own, and a program's capabilities", async () => {
+    // CAP_NET_RAW, permitted and effective (linux/capability.h, VFS_CAP_REVISION_2).
+    const capability = `0x0100000200200000${'0'.repeat(24)}`;
+    const set = `cp /usr/bin/touch /net; setfattr -n security.capability -v ${capability} /net; setfattr -n user.text -v 1 /usr/bin/dash /open`;
+    const [on] = configurations(NODES);
+    const seen = await saveTwiceAndLook(on, '--container-remap-root', set, '/net /usr/bin/dash /open');
+    expect(seen).toEqual([
+      ...['# file: /net', `security.capability=${capability}`],
+      ...['# file: /usr/bin/dash', 'user.text=0x31', '# file: /open', 'user.text=0x31'],
+    ]);
+  });
 });
