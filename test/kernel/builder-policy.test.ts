@@ -123,7 +123,12 @@ describe("a user's mount covers", () => {
     ['the image as a whole', {}, '/', /the place of the whole image/],
     ['/proc', {}, '/proc', /\/proc is \/proc, which the container needs/],
     ['something in /dev', {}, '/dev/shm', /\/dev\/shm is below \/dev, which/],
-    ["something beside Berth's own files", {}, '/.berth/bin/shifter', /shifter is below \/.berth, which has Berth's own files/],
+    [
+      "something beside Berth's own files",
+      {},
+      '/.berth/bin/shifter',
+      /shifter is below \/.berth, which has Berth's own files/,
+    ],
     ['where a link leads into /sys', { sys: directory(), trap: link('/sys') }, '/trap/x', /\/sys\/x is below \/sys/],
     ['where the image has its /proc', { proc: link('/real'), real: directory() }, '/real', /\/real is \/real, which/],
     ['a file that Berth writes', { 'etc/passwd': file('') }, '/etc/passwd', /is a file that Berth writes/],
