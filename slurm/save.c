@@ -138,6 +138,8 @@ void save_task_exit(spank_t spank) {
                    ("its last task was killed, as by scancel or a time limit"), ());
     else if (save(spank, &failure) == 0)
         return;
+    /* The ranks, which were not started for that, have told the user. */
+    if (early.failed && strcmp(early.failure.code, "BERTH_SAVE_TARGET") == 0) return;
     slurm_spank_log("berth: %s: %s", failure.code, failure.what);
     slurm_spank_log("berth:   why: %s", failure.why);
     slurm_spank_log("berth:   hint: %s", failure.hint);

@@ -101,6 +101,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     const { stdout, stderr, status } = await shell(`srun --image=debian --container-save=${path} echo started`);
     expect(stderr).toContain('berth: BERTH_SAVE_TARGET: ');
     expect(stderr).toMatch(why);
+    expect(stderr).not.toContain('BERTH_SAVE: ');
     expect({ stdout, status }).toEqual({ stdout: '', status: 1 });
   });
 
