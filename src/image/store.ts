@@ -1,7 +1,8 @@
 import { closeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { BerthError, errorCode, reasonOf } from '../errors/index.js';
-import { native, type FileStatus, type ImageMount } from '../native/index.js';
+import { isNativeError, native, type FileStatus, type ImageMount } from '../native/index.js';
 import { mayUseImage } from '../policy/index.js';
 import { imageInPlace } from './condemned.js';
 import { makeDirectory } from './durable.js';
@@ -153,7 +154,7 @@ export class ImageStore {
    * Mounts the file of a resolved image, detached, where nobody but berthd can have written it.
    *
    * @param candidate index of a loop device that may serve it already, or -1.
-   * @throws BerthError BERTH_IMAGE_DAMAGED
+   * @throws BerthError BERTH_IMAGE_DAMAGED; BERTH_BUILD_FAILED where the node cannot mount any
    */
   async mountImage(record: ImageRecord, candidate: number): Promise<ImageMount> {
     const path = this.layout.image(record.digest);
@@ -246,6 +247,8 @@ export class ImageStore {
         return work();
       });
     } catch (error) {
+      if (isForNode(error))
+        throw new BerthError('BERTH_BUILD_FAILED', { host: hostname(), why: error.message }, { cause: error });
       throw damaged(record, errorCode(error) === 'ELOOP' ? `${path} is a symbolic link` : reasonOf(error), error);
     }
   }
@@ -266,6 +269,15 @@ function distrust(image: FileStatus, { size }: ImageRecord, path: string): strin
   if ((image.mode & 0o022) !== 0) return `others than its owner may write to ${path}`;
   if (image.size !== size) return `${path} has ${image.size} bytes, not ${size}`;
   return undefined;
+}
+
+/** Is it the node that lacks what mounting takes, loop devices or the kernel's squashfs? Then no image is at fault. */
+function isForNode(error: unknown): error is Error {
+  if (!isNativeError(error)) return false;
+  const { syscall, object } = error;
+  return (
+    syscall === 'fsopen' || syscall.startsWith('ioctl LOOP') || (syscall === 'open' && object.startsWith('/dev/loop'))
+  );
 }
 
 function ownUid(): number {

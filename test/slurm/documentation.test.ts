@@ -9,10 +9,10 @@ import { ReadersSite } from './documentation/readers-site.js';
 import { PageRunner } from './documentation/runner.js';
 
 /** How many examples of a page may be left untried; 1 unless it is here. */
-const UNTRIED: Readonly<Record<string, number | undefined>> = { README: 3, modules: 2 };
+const UNTRIED: Readonly<Record<string, number | undefined>> = { README: 3, administrators: 5, modules: 2 };
 
 /** Pages whose examples nobody has made ready for this yet. */
-const NOT_YET = ['administrators', 'architecture', 'health', 'migrating', 'performance', 'troubleshooting'];
+const NOT_YET = ['health', 'performance'];
 
 const chosen = (process.env['BERTH_TEST_PAGES'] ?? '').split(',').filter((name) => name !== '');
 const pages = ['README.md', ...readdirSync(join(repository, 'docs')).map((name) => `docs/${name}`)]
@@ -34,7 +34,10 @@ it('there are pages to try', () => {
 
 it.each(pages)('$path has only examples that can be tried, and few that are not', ({ name, examples, problems }) => {
   expect(problems.map(({ line, what }) => `line ${line}: ${what}`)).toEqual([]);
-  const untried = examples.filter(({ kind }) => kind === 'not run');
+  // Those for broken nodes are tried by broken-nodes.test.ts.
+  const untried = examples.filter(
+    (example) => example.kind === 'not run' && !example.why.startsWith('on a broken node: '),
+  );
   expect(untried.length).toBeLessThanOrEqual(UNTRIED[name] ?? 1);
 });
 
