@@ -1,9 +1,11 @@
-// The failures in docs/troubleshooting.md that take a broken node: each is brought about, and looks as the page has it. What
-// needs none is tried with the other pages (documentation.test.ts).
+// What docs/troubleshooting.md and docs/migrating.md show of nodes that are broken, or set up otherwise: each is brought
+// about, and looks as the page has it. What needs none is tried with the other pages (documentation.test.ts).
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { beforeAll, expect, it } from 'vitest';
 import { account } from '../cluster/accounts.js';
 import { ending } from '../cluster/command.js';
@@ -15,7 +17,9 @@ import { PageRunner } from './documentation/runner.js';
 import { settled } from './leftovers.js';
 import { buildPluginOfVersion, usePlugin } from './substitutes.js';
 
-const PAGE = 'troubleshooting';
+const run = promisify(execFile);
+
+const PAGES = ['troubleshooting', 'migrating'] as const;
 
 /** Breaks something, and returns what mends it. */
 type Breakage = (site: ReadersSite) => Promise<() => Promise<void>>;
@@ -27,6 +31,11 @@ const breakages: Readonly<Partial<Record<string, Breakage>>> = {
     return () => cluster.startDaemon('n1');
   },
   'other-version': async ({ cluster }) => usePlugin(cluster, await buildPluginOfVersion(99, cluster.dir)),
+  'another-plugin-first': async (site) => {
+    const plugin = join(site.cluster.dir, 'spank_other.so');
+    await run('cc', ['-shared', '-fPIC', '-o', plugin, join(repository, 'test/native/other-plugin.c')]);
+    return changePlugstack(site, (line) => `required ${plugin}\n${line}`);
+  },
   'no-plugin-line': (site) => changePlugstack(site, () => ''),
   'plugin-missing': (site) => changePlugstack(site, () => 'required /usr/lib/slurm/spank_berth.so\n'),
   'wrong-argument': (site) => changePlugstack(site, (line) => `${line.trimEnd()} wait=soon\n`),
@@ -172,6 +181,7 @@ async function withFuse(
 
 interface Broken {
   readonly title: string;
+  readonly page: string;
   readonly line: number;
   readonly breakage: string;
   /** What is typed, or what berthd's log has. */
@@ -180,8 +190,9 @@ interface Broken {
 
 const NOTE = /^<!-- example: not run, on a broken node: (\S+)(?: (.+))? -->$/;
 
-/** The page's examples for broken nodes: without the words that keep the others from trying them, they are examples. */
-function brokenExamples(text: string): Broken[] {
+/** A page's examples for broken nodes: without the words that keep the others from trying them, they are examples. */
+function brokenExamples(page: string): Broken[] {
+  const text = readFileSync(join(repository, 'docs', `${page}.md`), 'utf8');
   const lines = text.split('\n');
   const notes = lines.map((line) => NOTE.exec(line));
   const comment = (words: string | undefined): string => (words === undefined ? '' : `<!-- example: ${words} -->`);
@@ -194,33 +205,32 @@ function brokenExamples(text: string): Broken[] {
     const example = examples.find((each) => each.line === line);
     const expected = isLog ? lines.slice(at + 2, lines.indexOf('```', at + 2)) : example;
     if (expected === undefined) throw new Error(`line ${line}: this is no example`);
-    return [{ title: `line ${line}: ${breakage}`, line, breakage, expected }];
+    return [{ title: `${page}.md, line ${line}: ${breakage}`, page, line, breakage, expected }];
   });
 }
 
-const page = readFileSync(join(repository, 'docs', `${PAGE}.md`), 'utf8');
-const broken = brokenExamples(page);
+const broken = PAGES.flatMap(brokenExamples);
 
 let site: ReadersSite;
-let runner: PageRunner;
+const runners = new Map<string, PageRunner>();
 beforeAll(async () => {
   site = await ReadersSite.start();
-  runner = await PageRunner.make(site, PAGE);
+  for (const page of PAGES) runners.set(page, await PageRunner.make(site, page));
   await site.must(['sh', '-c', 'mkdir -p troubleshooting/rootfs; echo x > troubleshooting/rootfs/x'], 'alice');
   return () => site.stop();
 }, 400_000);
 
-it('every way to break a node is on the page', () => {
+it('every way to break a node is on a page', () => {
   expect(new Set(broken.map(({ breakage }) => breakage))).toEqual(new Set(Object.keys(breakages)));
 });
 
-it.each(broken)('$title', async ({ breakage, line, expected }) => {
+it.each(broken)('$title', async ({ page, breakage, line, expected }) => {
   const mend = await breakages[breakage]?.(site);
   try {
-    if ('kind' in expected) await runner.try(expected);
+    if ('kind' in expected) await runners.get(page)?.try(expected);
     else expect(missingLine(expected, await berthdLog(), false)).toBeUndefined();
   } catch (error) {
-    throw new Error(`docs/${PAGE}.md:${line}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Error(`docs/${page}.md:${line}: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
     await mend?.();
   }
