@@ -11,6 +11,9 @@ const LIMIT = 3_000;
 /** Most bytes of an answer unless told otherwise. */
 const MOST = 1024 * 1024;
 
+/** Questions that are asked at a time, each a process: native/probe/main.c has room for twice as many. */
+const MOST_AT_ONCE = 32;
+
 /** Files and bytes that are read in one question. */
 const MOST_FILES = 1000;
 const MOST_CONTENT = 16 * 1024 * 1024;
@@ -151,6 +154,9 @@ export class ProbeSession {
   readonly #facts = new Map<string, Promise<PathFacts>>();
   #running: Promise<Running> | undefined;
   #next = 1;
+  #asking = 0;
+  /** Who waits for others to be answered. */
+  readonly #waiting: (() => void)[] = [];
 
   constructor(
     private readonly stuck: StuckQuestions,
@@ -229,13 +235,23 @@ export class ProbeSession {
     const since = this.stuck.since(key);
     if (since) throw new ProbeFailure('silent', `no answer since ${since.toISOString()}, and not asked again`);
     const { socket } = await this.#start();
-    if (socket.destroyed) throw new ProbeFailure('failed', 'berth-probe has ended');
-    const id = this.#next++;
+    if (this.#asking === MOST_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#asking++;
     const chunks: Buffer[] = [];
-    const end = await new Promise<string>((settle) => {
-      this.#questions.set(id, { key, chunks, settle });
-      socket.write(frame(Buffer.from([id, limit, most, verb, ...words].map((word) => `${word}\0`).join(''))));
-    });
+    let end: string;
+    try {
+      if (socket.destroyed) throw new ProbeFailure('failed', 'berth-probe has ended');
+      const id = this.#next++;
+      end = await new Promise<string>((settle) => {
+        this.#questions.set(id, { key, chunks, settle });
+        socket.write(frame(Buffer.from([id, limit, most, verb, ...words].map((word) => `${word}\0`).join(''))));
+      });
+    } finally {
+      // Whoever waits longest takes this place.
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#asking--;
+    }
     const [how, first = '', second = '', third = ''] = end.split(' ');
     // It has left a process behind that cannot be killed: what it told counts, and it is not asked again either.
     if (third !== '') this.stuck.add(key, Number(second), third);

@@ -1,5 +1,6 @@
 import { readFileSync, lstatSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import { reasonOf } from '../../errors/index.js';
 import { fail, pass, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
@@ -11,6 +12,9 @@ const MOST_BYTES = 64 * 1024;
 
 /** Milliseconds a site's program may take: a little less than a check, so that it is ended and not given up. */
 const PROGRAM_LIMIT = 4_500;
+
+/** Milliseconds that a rule's pattern may take: some take years for a text that does not quite fit. */
+const PATTERN_LIMIT = 250;
 
 /** What a rule may say. */
 const RULE_KEYS = ['file', 'matches', 'matches_not', 'at_least', 'at_most', 'severity', 'matters', 'hint'] as const;
@@ -31,15 +35,25 @@ interface Rule {
  * there would be root: what does not belong to root alone is a finding and is not run.
  */
 export function siteChecks(directory: string): Check[] {
+  const ids = new Set<string>();
   return namesIn(directory)
     .filter((name) => !/^\.|[~#]$|\.(dpkg|rpm)\w*$/.test(name))
-    .map((name) => siteCheck(join(directory, name)));
+    .map((name) => {
+      const plain = idOf(name);
+      let id = plain;
+      for (let number = 2; ids.has(id); number++) id = `${plain}-${number}`;
+      ids.add(id);
+      return siteCheck(id, join(directory, name));
+    });
 }
 
-function siteCheck(path: string): Check {
-  const id = `site-${basename(path, '.toml')
+function idOf(name: string): string {
+  return `site-${basename(name, '.toml')
     .replace(/[^A-Za-z0-9]+/g, '-')
     .toLowerCase()}`;
+}
+
+function siteCheck(id: string, path: string): Check {
   const words = { id, family: 'site', reads: path, rule: "the site's own", matters: 'the site says so' } as const;
   const isRule = path.endsWith('.toml');
   const hint = isRule ? ruleHint(path) : `the site's own check ${path} said this`;
@@ -47,12 +61,12 @@ function siteCheck(path: string): Check {
 }
 
 function unsafe(path: string): Verdict | undefined {
+  if (!lstatSync(path).isFile()) return warn(`not run: ${path} is not a regular file`);
   for (const one of [path, join(path, '..')]) {
     const { uid, mode } = lstatSync(one);
     if (uid !== 0 || (mode & 0o022) !== 0) return warn(`not run: others than root may write to ${one}`);
   }
-  const found = lstatSync(path);
-  return found.isFile() ? undefined : warn(`not run: ${path} is not a regular file`);
+  return undefined;
 }
 
 /** Exit status 0, 1, 2 is pass, warn, fail, as for Nagios; the first line of output is what is shown. */
@@ -94,15 +108,29 @@ async function follow(path: string, { probe }: Context): Promise<Verdict> {
   }
 }
 
-function faultOf({ matches, matchesNot, atLeast, atMost }: Rule, content: string): string | undefined {
+/**
+ * What is wrong with a file's content; undefined when nothing is.
+ *
+ * @throws Error when its pattern does not come to an end.
+ */
+export function faultOf({ matches, matchesNot, atLeast, atMost }: Rule, content: string): string | undefined {
   const shown = content.length > 60 ? `${content.slice(0, 57)}…` : content;
-  if (matches && !matches.test(content)) return `is "${shown}", which does not match ${matches.source}`;
-  if (matchesNot?.test(content)) return `is "${shown}", which matches ${matchesNot.source}`;
+  if (matches && !fits(matches, content)) return `is "${shown}", which does not match ${matches.source}`;
+  if (matchesNot && fits(matchesNot, content)) return `is "${shown}", which matches ${matchesNot.source}`;
   if (atLeast === undefined && atMost === undefined) return undefined;
   const [value] = content.split(/\s/, 1).map(Number);
   if (value === undefined || Number.isNaN(value)) return `is "${shown}", which does not begin with a number`;
   if (atLeast !== undefined && value < atLeast) return `is ${value}, less than ${atLeast}`;
   return atMost !== undefined && value > atMost ? `is ${value}, more than ${atMost}` : undefined;
+}
+
+/** berthd serves launches, which a pattern of the site's and a content of anybody's must not hold up. */
+function fits(pattern: RegExp, content: string): boolean {
+  try {
+    return Boolean(runInNewContext('pattern.test(content)', { pattern, content }, { timeout: PATTERN_LIMIT }));
+  } catch (error) {
+    throw new Error(`it takes too long to find out whether the file matches ${pattern.source}`, { cause: error });
+  }
 }
 
 function ruleHint(path: string): string {

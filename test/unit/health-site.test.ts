@@ -1,0 +1,57 @@
+// The site's own checks: their names, their number, and patterns that never come to an end.
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { faultOf, parseRule, siteChecks } from '../../src/health/checks/site.js';
+import { madeUpNodes } from './health-node.js';
+
+const { root, nodeWith } = madeUpNodes();
+
+/** A directory of checks, each by its file's name; what is no rule is a program. */
+function siteWith(files: Readonly<Record<string, string>>): string {
+  const directory = join(root(), 'health.d');
+  mkdirSync(directory);
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(join(directory, name), text);
+    chmodSync(join(directory, name), name.endsWith('.toml') ? 0o644 : 0o755);
+  }
+  return directory;
+}
+
+describe("a site's checks", () => {
+  it('have an id each, also where their files are named alike', () => {
+    const directory = siteWith({ scratch: '', 'scratch.toml': '', Scratch: '', 'scratch-2': '', a_b: '', 'a-b': '' });
+    const ids = siteChecks(directory).map(({ id }) => id);
+    expect(ids).toHaveLength(6);
+    expect(new Set(ids).size).toBe(6);
+    expect(ids).toContain('site-scratch');
+  });
+});
+
+describe('many questions at once', () => {
+  it('are all answered, in turn', async () => {
+    const { probe } = nodeWith({});
+    const numbers = Array.from({ length: 200 }, (_, i) => `${i}`);
+    const ask = (number: string) => probe.run(['sh', '-c', `sleep 0.1; echo ${number}`], { limit: 20_000 });
+    const answers = await Promise.all(numbers.map(ask));
+    expect(answers.map(({ output }) => output.trim())).toEqual(numbers);
+  });
+});
+
+describe("a site's rule", () => {
+  it.each([
+    ['matches = "^a+$"', undefined],
+    ['matches = "^b+$"', 'is "aaa", which does not match ^b+$'],
+    ['matches_not = "a"', 'is "aaa", which matches a'],
+    ['matches_not = "b"', undefined],
+  ])('%s judges "aaa": %s', (line, fault) => {
+    expect(faultOf(parseRule(`file = "/text"\n${line}\n`), 'aaa')).toBe(fault);
+  });
+
+  it.each(['matches', 'matches_not'])('whose %s does not come to an end is given up in time', (key) => {
+    const rule = parseRule(`file = "/text"\n${key} = "^(a+)+$"\n`);
+    const start = performance.now();
+    expect(() => faultOf(rule, `${'a'.repeat(40)}!`)).toThrow(/takes too long/);
+    expect(performance.now() - start).toBeLessThan(2_000);
+  });
+});
