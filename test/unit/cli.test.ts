@@ -158,7 +158,7 @@ describe('berthd', () => {
     [
       'never started',
       () => undefined,
-      'the socket does not exist: berthd was never started here, or keeps its socket elsewhere',
+      'the socket does not exist: berthd does not run here, or keeps its socket elsewhere',
     ],
     ['gone', () => leaveSocket(), 'the socket is there, but no berthd listens on it'],
   ])('%s: the error says so', async (_, prepare, why) => {
