@@ -12,6 +12,9 @@ export const PREFIX = 'berth: ';
 /** Longest reason, in characters: sinfo -R cuts it anyway. */
 const MOST_REASON = 200;
 
+/** Of it, characters of the checks' ids. */
+const MOST_IDS = 120;
+
 /** scontrol waits for a controller that does not answer: no longer than this, in milliseconds. */
 const SCONTROL_LIMIT = 10_000;
 
@@ -46,7 +49,7 @@ export type Step =
 
 const NOTHING: Step = { do: 'nothing' };
 
-/** Counts one more run. What could not be found out, or is a warning, is neither a failure nor a pass. */
+/** Counts one more run. What could not be found out is neither a failure nor a pass. */
 export function tally(before: Tally | undefined, status: Status): Tally {
   const { fails, passes } = before ?? { fails: 0, passes: 0 };
   if (status === 'fail') return { fails: fails + 1, passes: 0 };
@@ -62,10 +65,15 @@ export function drainworthy(tallies: ReadonlyMap<string, Tally>, { drainAfter }:
   return [...tallies].filter(([, { fails }]) => fails >= drainAfter).map(([id]) => id);
 }
 
-/** "berth: ID, ID: what the first found" */
+/** "berth: ID, ID: what the first found"; of very many, the first, as half an id is nobody's. */
 export function reasonFor(ids: readonly string[], text: string): string {
   const plain = text.replace(/["'\\`$]/g, '').replace(/[^\x20-\x7e]/g, '?');
-  return `${PREFIX}${ids.join(', ')}: ${plain}`.slice(0, MOST_REASON).trimEnd();
+  const named: string[] = [];
+  for (const id of ids) {
+    if (named.length > 0 && [...named, id].join(', ').length > MOST_IDS) break;
+    named.push(id);
+  }
+  return `${PREFIX}${named.join(', ')}: ${plain}`.slice(0, MOST_REASON).trimEnd();
 }
 
 /** The checks that a reason of Berth's names; undefined when it is not Berth's. */

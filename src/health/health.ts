@@ -76,9 +76,11 @@ export class Health {
 
   /** The answer to a client. Slurm is told after it has been given: nobody waits for the controller. */
   async answer({ uid, pid, request }: HealthQuestion): Promise<Report> {
+    // Before anything is waited for: slurmd may have given up and gone by then.
+    const slurmd = request.slurm ? slurmdAbove(pid) : undefined;
     const maxAge = uid === 0 ? request.maxAge : Math.max(request.maxAge, USERS_MAX_AGE);
     const results = await this.results(maxAge);
-    if (uid === 0 && request.slurm) this.#tellSlurm(results, slurmdAbove(pid), request.nodeName);
+    if (uid === 0 && request.slurm) this.#tellSlurm(results, slurmd, request.nodeName);
     return render(results, request);
   }
 

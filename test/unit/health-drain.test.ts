@@ -97,6 +97,13 @@ describe('a reason', () => {
     expect(checksIn(reason)).toEqual(['a']);
   });
 
+  it('has whole names of checks, however many have failed', () => {
+    const ids = Array.from({ length: 40 }, (_, i) => `site-${'long'.repeat(3)}-${i}`);
+    const named = checksIn(reasonFor(ids, 'broken')) ?? [];
+    expect(named.length).toBeGreaterThan(3);
+    expect(ids.slice(0, named.length)).toEqual(named);
+  });
+
   it('is read as scontrol prints it', () => {
     const line =
       'NodeName=n1 Arch=x86_64 State=IDLE+DRAIN ThreadsPerCore=1 Reason=berth: a, b: it is [full] [root@2026-01-01T00:00:00]';

@@ -2,8 +2,22 @@ import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
 import { asksForUs, ownNames, sourceOf } from '../../src/daemon/web/guard.js';
+import { listen } from '../../src/daemon/web/listen.js';
 import { pageHeaders } from '../../src/daemon/web/page.js';
 import { Tokens } from '../../src/daemon/web/tokens.js';
+
+describe('a listener', () => {
+  it('outlives connections that cannot be accepted', async () => {
+    const { config } = parseConfig('', 'berth.toml');
+    const server = await listen({ ...config.events, listen: '127.0.0.1:0' }, (socket) => socket.destroy());
+    try {
+      for (const _ of [1, 2]) server.emit('error', new Error('accept: EPERM'));
+      expect(server.listening).toBe(true);
+    } finally {
+      server.close();
+    }
+  });
+});
 
 describe('a Host header', () => {
   const names = ownNames(['node7.cluster.org']);

@@ -7,6 +7,9 @@ import { BerthError, reasonOf } from '../../errors/index.js';
 /** Connections over the network at a time. */
 const MOST_CONNECTIONS = 2048;
 
+/** The kernel asks after clients that have said nothing for so many milliseconds: readers may be gone without a word. */
+const KEEPALIVE = { keepAlive: true, keepAliveInitialDelay: 60_000 };
+
 /** How long, in milliseconds, a client may take to agree on TLS. */
 const HANDSHAKE_LIMIT = 10_000;
 
@@ -22,9 +25,10 @@ export async function listen(events: Config['events'], accept: (socket: Socket) 
   try {
     const server =
       tlsCert === ''
-        ? createServer(accept)
+        ? createServer(KEEPALIVE, accept)
         : createTlsServer(
             {
+              ...KEEPALIVE,
               cert: await readFile(tlsCert),
               key: await readFile(tlsKey),
               minVersion: 'TLSv1.2',
@@ -38,6 +42,8 @@ export async function listen(events: Config['events'], accept: (socket: Socket) 
       server.once('error', reject);
       server.listen({ host: bracketed ?? plain, port: Number(port) }, resolve);
     });
+    // From here on an error is that of one connection, which could not be accepted.
+    server.removeAllListeners('error').on('error', () => undefined);
     return server;
   } catch (error) {
     throw new BerthError('BERTH_EVENTS_LISTEN', { address, why: reasonOf(error) }, { cause: error });
