@@ -51,6 +51,12 @@ const breakages: Readonly<Partial<Record<string, Breakage>>> = {
   },
   // A device of which the kernel knows nothing, as where the module is not loaded.
   'no-loop-devices': (site) => replaceDevice(site, '/dev/loop-control', '666 c 10 199'),
+  'no-loop-nodes': async (site) => {
+    const nodes = 'null zero full random urandom tty loop-control';
+    const make = `mkdir -p /run/broken; mount -t tmpfs tmpfs /run/broken; cd /dev; cp -a ${nodes} /run/broken; mkdir /run/broken/shm`;
+    await onHost(site, `${make}; mount --bind /dev/shm /run/broken/shm; mount --rbind /run/broken /dev`);
+    return () => onHost(site, 'umount -l /dev; umount /run/broken/shm; umount /run/broken; rmdir /run/broken');
+  },
   'damaged-image': async (site) => {
     await site.must(['berth', 'import', 'app:1', 'troubleshooting/rootfs'], 'alice');
     const { store } = site.cluster.layout;
