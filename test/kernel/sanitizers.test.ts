@@ -32,6 +32,14 @@ describe('under AddressSanitizer and UndefinedBehaviorSanitizer', () => {
     expect(await sanitize('builder')).toMatch(/\d+ passed/);
   });
 
+  it(
+    'what berthd starts for an errand, or puts into containers, stands real and bad orders',
+    { timeout: 120_000 },
+    async () => {
+      expect(await sanitize('children')).toMatch(/\d+ passed/);
+    },
+  );
+
   it('the converter makes an image of any archive and layer file, or says why not', { timeout: 300_000 }, async () => {
     expect(await sanitize('archives')).toMatch(/^2500 archives, \d+ of them images/);
   });
