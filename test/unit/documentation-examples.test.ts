@@ -62,6 +62,23 @@ describe('a page', () => {
     expect(problems).toMatchObject([{ line }]);
   });
 
+  it('has tables of options, each of which is given to srun', () => {
+    const row = '| `--a[=SIZE\\|DIR]` | `--a=1` | `A` |';
+    const { examples } = page(
+      '| option | example | variable |',
+      '| --- | --- | --- |',
+      row,
+      '| `-b` | `sbatch -b x` | |',
+      '',
+    );
+    expect(examples).toMatchObject([
+      { line: 1, commands: [{ text: 'srun --image=alpine:3.20 --a=1 sh -c true' }, { text: 'sbatch -b x' }] },
+    ]);
+    expect(page('| option | example | variable |', '| --- | --- | --- |', '| `-b` | of it | |', '').problems).toEqual([
+      { line: 3, what: 'an option without an example' },
+    ]);
+  });
+
   it('may indent the paragraphs of a list', () => {
     expect(page('- a point', '', '    and more of it').problems).toEqual([]);
   });

@@ -70,6 +70,10 @@ export interface Page {
 /** Pictures. */
 const NOT_EXAMPLES = ['text', 'mermaid'];
 
+/** How a row of a table of options is tried: the table's examples are options of srun, or whole commands. */
+const OPTIONS_TABLE = '| option | example |';
+const withOptions = (options: string): string => `srun --image=alpine:3.20 ${options} sh -c true`;
+
 interface Block {
   readonly line: number;
   readonly language: string;
@@ -82,7 +86,9 @@ interface Block {
 export function readPage(text: string): Page {
   const examples: Example[] = [];
   const problems: Problem[] = [];
-  const { blocks, indented } = split(text.split('\n'));
+  const lines = text.split('\n');
+  examples.push(...readOptions(lines, problems));
+  const { blocks, indented } = split(lines);
   for (const line of indented)
     problems.push({ line, what: 'an indented block is not tested: put it between lines of ```' });
   for (const block of blocks) {
@@ -126,6 +132,21 @@ function followsList(lines: readonly string[], at: number): boolean {
     if (/^\S/.test(line)) return false;
   }
   return false;
+}
+
+function readOptions(lines: readonly string[], problems: Problem[]): SessionExample[] {
+  const title = lines.findIndex((line) => line.startsWith(OPTIONS_TABLE));
+  if (title < 0) return [];
+  // After the title there is a line of dashes.
+  const rest = lines.slice(title + 2);
+  const end = rest.findIndex((line) => !line.startsWith('|'));
+  const commands = rest.slice(0, end).map((row, at): Command => {
+    const example = /^\| (?:[^|\\]|\\.)+ \| `([^`]+)` \|/.exec(row)?.[1] ?? '';
+    if (example === '') problems.push({ line: title + 3 + at, what: 'an option without an example' });
+    const text = example.startsWith('s') ? example : withOptions(example);
+    return { prompt: '$', text, expected: [] };
+  });
+  return [{ kind: 'session', line: title + 1, host: 'login', user: 'alice', commands, exit: 0, anyOrder: false }];
 }
 
 function readBlock(block: Block): Example[] {

@@ -139,8 +139,11 @@ export class ReadersSite {
     await this.must(['chown', '-R', 'alice:alice', '/home/alice']);
   }
 
-  /** The modules that come with Berth where packages put them, and the site's own for its GPUs. */
+  /** The modules that come with Berth where packages put them; the site's own for its GPUs, and its definition file. */
   private async installModules(devices: string): Promise<void> {
+    const environments = join(this.cluster.layout.berthEtc, 'environments');
+    await mkdir(environments);
+    await writeFile(join(environments, 'site-python.toml'), 'image = "python"\n');
     const share = join(devices, 'share');
     const installed = join(this.cluster.layout.berthEtc, 'modules.d');
     await mkdir(installed);
