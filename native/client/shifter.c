@@ -1,4 +1,5 @@
 /* `shifter` on a host: `berth run` with Shifter's options, and those of the job for what they do not say. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,18 @@ static const char* add_options(struct berth_run* run, const struct shifter_optio
     return berth_run_add(run, "no-container-entrypoint", "");
 }
 
+/* A batch script that begins with "#!/usr/bin/shifter /bin/bash" lies in Slurm's spool directory, which
+ * containers have not. */
+static const char* add_script(struct berth_run* run, char* const* command) {
+    static char volume[2 * PATH_MAX + sizeof "::ro"];
+    const char* script = command[0] == NULL ? NULL : command[1];
+    const char* name = script == NULL || script[0] != '/' ? NULL : strrchr(script, '/');
+    if (name == NULL || strcmp(name, "/slurm_script") != 0) return NULL;
+    if ((size_t)snprintf(volume, sizeof volume, "%s:%s:ro", script, script) >= sizeof volume)
+        return "the script's path is too long";
+    return berth_run_add(run, "mount", volume);
+}
+
 int berth_shifter(int argc, char** argv) {
     /* A host's own programs may be there in a container too: there, this is the other one's business. */
     execv("/.berth/bin/shifter", argv);
@@ -91,6 +104,7 @@ int berth_shifter(int argc, char** argv) {
         return refuse("a command without an image", "neither --image nor the job says which: --image=NAME");
     const char* wrong = berth_run_set_image(&run, image);
     if (wrong == NULL) wrong = add_options(&run, &options);
+    if (wrong == NULL) wrong = add_script(&run, options.command);
     if (wrong != NULL) return refuse(image, wrong);
     run.variables = options.variables;
     run.command = options.command[0] != NULL ? options.command : shell;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { compile, compileMpi } from '../images/programs.js';
 import type { CommandResult } from '../cluster/command.js';
+import { artifacts } from '../cluster/layout.js';
 import { expectNothingLeft } from './leftovers.js';
 import { configurations, Site } from './site.js';
 
@@ -49,6 +50,15 @@ describe('shifter outside of containers', () => {
       SHIFTER_IMAGE=other shifter cat /image
       SHIFTER_IMAGE=debian shifter --volume=/home:/opt/home ls -d /opt/home/alice`);
     expect(seen).toEqual(['debian', '/mnt/alice', 'other', 'other', '/opt/home/alice']);
+  });
+
+  it('is the interpreter of a batch script, which then is in the container', async () => {
+    const interpreter = join(artifacts.programs, 'shifter');
+    const script = 'cat /image\nls -d /mnt/alice\necho "$@"\n';
+    const options = '#SBATCH --image=debian\n#SBATCH --volume=/home:/mnt\n';
+    await site.write('inside.sh', `#!${interpreter} /bin/bash\n${options}${script}`);
+    const seen = await lines('batch -o inside.out ./inside.sh one two; cat inside.out');
+    expect(seen).toEqual(['debian', '/mnt/alice', 'one two']);
   });
 
   it('takes variables, directories and entrypoints as Shifter does', async () => {
