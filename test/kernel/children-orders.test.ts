@@ -44,8 +44,16 @@ async function run(
   more: readonly number[] = [],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Ended> {
+  return runCommand([join(programs, `berth-${name}`), ...argv], more, env);
+}
+
+async function runCommand(
+  [command = '', ...argv]: readonly string[],
+  more: readonly number[],
+  env: Readonly<Record<string, string>>,
+): Promise<Ended> {
   const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...more];
-  const child = spawn(join(programs, `berth-${name}`), argv, { env, cwd: '/', stdio });
+  const child = spawn(command, argv, { env, cwd: '/', stdio });
   const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => stream?.setEncoding('latin1').toArray());
   const [status] = (await once(child, 'close')) as [number | null];
   const ended = { status, stdout: ((await stdout) ?? []).join(''), stderr: ((await stderr) ?? []).join('') };
@@ -253,29 +261,58 @@ function parseReport(bytes: string): { result: number; texts: string[] } {
 }
 
 describe("what starts an image's entrypoint", () => {
-  /** Its report goes to standard error of a shell that makes descriptor 3 of it. */
-  async function report(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
+  /** What comes out of descriptor 3. */
+  async function report(start: (descriptor: number) => Promise<Ended>): Promise<Ended> {
     const { readEnd, writeEnd } = native.pipe();
-    const ended = run('entrypoint', argv, [writeEnd], env);
+    const ended = start(writeEnd);
     native.close(writeEnd);
-    const bytes = execFileSync('cat', {
-      stdio: [readEnd, 'pipe', 'inherit'],
-      encoding: 'latin1',
-      maxBuffer: 4 * 2 ** 20,
-    });
+    const stdio: StdioOptions = [readEnd, 'pipe', 'inherit'];
+    const stdout = execFileSync('cat', { stdio, encoding: 'latin1', maxBuffer: 4 * 2 ** 20 });
     native.close(readEnd);
-    return { ...(await ended), stdout: bytes };
+    return { ...(await ended), stdout };
+  }
+
+  // A root directory as a container's: this machine's, with what berthd puts there.
+  const ROOT = `
+    set -e
+    mount -t tmpfs none "$1"; cd "$1"; mkdir upper work root
+    mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" none root
+    mkdir root/.berth; cp "$2" root/.berth/entrypoint
+    printf '%b' "$3" >root/.berth/entrypoint.argv
+    exec chroot root /.berth/entrypoint --start 3`;
+
+  function startWith(words: string): Promise<Ended> {
+    const argv = ['unshare', '--mount', 'sh', '-c', ROOT, 'sh', own, join(programs, 'berth-entrypoint'), words];
+    return report((descriptor) => runCommand(argv, [descriptor], { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }));
   }
 
   it('reports the directory, the umask and the environment', async () => {
-    const { stdout } = await report(['--report', '3'], { ONE: '1', EMPTY: '' });
+    const { stdout } = await report((out) => run('entrypoint', ['--report', '3'], [out], { ONE: '1', EMPTY: '' }));
     const { result, texts } = parseReport(stdout);
     expect({ result, texts: texts.slice(0, 2) }).toEqual({ result: 2, texts: ['/', '022'] });
     expect(texts).toEqual(expect.arrayContaining(['ONE=1', 'EMPTY=']));
   });
 
+  it('is started with what has to report, and prepares what that reports', async () => {
+    const { stdout } = await startWith(String.raw`sh\0-c\0cd /usr; umask 027; export PREPARED="a b"; exec "$@"\0sh\0`);
+    const { result, texts } = parseReport(stdout);
+    expect({ result, texts: texts.slice(0, 2) }).toEqual({ result: 2, texts: ['/usr', '027'] });
+    expect(texts).toContain('PREPARED=a b');
+  });
+
+  it.each([
+    ['that has no word', '', 'is empty'],
+    ['that is not there', String.raw`/none/such\0`, 'execvp /none/such: No such file or directory'],
+    ['of too many words', String.raw`x\0`.repeat(2000), 'Argument list too long'],
+    ['of too much text', 'x'.repeat(70_000), 'Argument list too long'],
+  ])('says why where it is one %s', async (_, words, why) => {
+    const { stdout } = await startWith(words);
+    expect(parseReport(stdout).result).toBe(1);
+    expect(stdout).toContain(why);
+  });
+
   it('says why where there is nothing to start', async () => {
-    const { stdout } = await report(['--start', '3']);
+    const { stdout } = await report((out) => run('entrypoint', ['--start', '3'], [out]));
     expect(parseReport(stdout)).toMatchObject({ result: 1 });
     expect(stdout).toContain('/.berth/entrypoint.argv: No such file or directory');
   });
