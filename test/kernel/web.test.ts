@@ -188,6 +188,19 @@ describe('over TCP', () => {
     expect(headers.allow).toBe('GET, HEAD, OPTIONS');
   });
 
+  it('a connection is one request, whatever comes with it', async () => {
+    const socket = connect({ host: '127.0.0.1', ...overTcp });
+    let text = '';
+    socket.setEncoding('utf8').on('data', (more: string) => (text += more));
+    const request = `GET /v1/images HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`;
+    socket.write(request.repeat(400));
+    await new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
+    expect(text.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
+    expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    // Node says so where each of them was begun.
+    expect(plain.log).not.toContain('Warning');
+  });
+
   it('who says nothing is let go after a while', { timeout: 20_000 }, async () => {
     const silent = connect({ host: '127.0.0.1', port: (overTcp as { port: number }).port });
     const closed = new Promise((resolve) => silent.once('close', resolve));

@@ -90,6 +90,8 @@ export class Http {
   #wrongToken = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly parts: HttpParts) {
+    // What else a client sends at once is not even begun.
+    this.#server.maxRequestsPerSocket = 1;
     this.#names = ownNames(parts.config.events.names);
     this.#server.on('request', (request, response) => void this.#respond(request, response));
     this.#server.on('upgrade', (request, socket, head) => {
