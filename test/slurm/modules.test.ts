@@ -261,11 +261,12 @@ it('are listed, with when they are used, and why one cannot be', async () => {
     const { stdout, status } = await site.cluster.exec('login', ['berth', 'modules', '--json'], { user: 'alice' });
     expect(status).toBe(0);
     const listed = JSON.parse(stdout) as { modules: { name: string }[] };
-    expect(listed.modules.map(({ name }) => name)).toEqual(['mpich', 'openmpi-pmix', 'site', 'wrong']);
+    expect(listed.modules.map(({ name }) => name)).toEqual(['mpich', 'openmpi-pmix', 'site', 'slurm', 'wrong']);
     expect(listed.modules).toMatchObject([
       { used: 'when asked for' },
       { used: 'when asked for' },
       { used: 'when asked for' },
+      { description: "Slurm's commands" },
       { fault: expect.stringContaining('describtion') as string },
     ]);
   } finally {
