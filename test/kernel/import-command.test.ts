@@ -148,6 +148,15 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
     ],
     ['an archive is damaged', () => save(damaged()), 'it is damaged at byte 512: the checksum does not fit'],
     [
+      'a squashfs file was cut short',
+      () => {
+        const file = join(directory, 'whole.sqsh');
+        execFileSync('mksquashfs', [rootfs, file, '-quiet', '-no-progress'], { stdio: 'ignore' });
+        return save(readFileSync(file).subarray(0, 200));
+      },
+      'loading ID table',
+    ],
+    [
       'it seems to be an image in layers, and has none',
       () => save(layered()),
       'it does not hold just one image: say which, as FILE:NAME:TAG',

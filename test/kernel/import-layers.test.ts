@@ -93,6 +93,11 @@ describe('berth import reads', () => {
     expectRefusal(result, 'it does not hold just one image: say which, as FILE:NAME:TAG');
   });
 
+  it('an OCI layout by its content', async () => {
+    copy('2', 'oci:layout:two');
+    expect(await importPaths('layout')).toEqual(['/etc/other']);
+  });
+
   it('of an index the image for this kind of machine', async () => {
     copy('3', 'oci:several:three', '--all');
     expect(await importPaths('oci:several')).toEqual(['/etc/native']);
@@ -114,6 +119,13 @@ describe('berth import refuses', () => {
   ])('%s', async (source, why) => {
     alice.write('text', 'x'.repeat(1000));
     expectRefusal(await alice.berth(['import', 'app:here', source]), why);
+  });
+
+  it('the unpacked parts of an archive of docker save', async () => {
+    copy('1', 'docker-archive:app.tar:app:one');
+    execFileSync('sh', ['-c', 'mkdir parts && tar -C parts -xf app.tar && chmod 755 parts'], { cwd: alice.home });
+    const result = await alice.berth(['import', 'app:here', 'parts']);
+    expectRefusal(result, 'it holds the unpacked parts of an image in layers (docker save): give the archive itself');
   });
 });
 

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { closeSync } from 'node:fs';
+import { closeSync, statSync } from 'node:fs';
 import { BerthError, reasonOf } from '../../errors/index.js';
 import { parseImportName } from '../../image/reference.js';
 import type { v1 } from '../../protocol/index.js';
@@ -28,7 +28,7 @@ export const importCommand: Command = {
       "is for everyone on the site; whether users may import, for themselves, is the site's choice ([store] import).",
     'SOURCE is a directory that holds a root file system; a tar archive, plain or compressed with gzip, xz or zstd; a ' +
       'squashfs file; or "-" for an archive on standard input. What a file is, its content decides and not its name.',
-    'Or SOURCE is an image in layers: a file of docker save, podman save or skopeo; or docker-archive:FILE[:NAME:TAG], ' +
+    'Or SOURCE is an image in layers: a file of docker save, podman save or skopeo, an OCI image layout; or docker-archive:FILE[:NAME:TAG], ' +
       'oci-archive:FILE[:NAME] or oci:DIRECTORY[:NAME], where there are several images in one place. Layers that the store ' +
       'has of you already are not read again. For these the site decides as for berth pull ([store] pull).',
     'The source is read with your own rights. Of a directory, files that belong to you belong to root in the image; others ' +
@@ -60,10 +60,17 @@ async function importImage(call: Call): Promise<number> {
     return await importRoot(call);
   } catch (error) {
     if (!(error instanceof LayersFound)) throw error;
-    if (text === '-') throw sourceError(text, error.message);
-    if (text.includes(':')) throw sourceError(text, 'it holds an image in layers; give it a name without a colon');
-    return importLayers(call, parsed, { transport: error.transport, path: text, name: undefined });
+    return importLayers(call, parsed, layersIn(text, error));
   }
+}
+
+/** What was seen to hold an image in layers, as skopeo is told of it. */
+function layersIn(text: string, { transport, message }: LayersFound): ArchiveReference {
+  if (text === '-') throw sourceError(text, `${message}: save it to a file, and give berth the file`);
+  if (text.includes(':')) throw sourceError(text, 'it holds an image in layers; give it a name without a colon');
+  if (!statSync(text).isDirectory()) return { transport, path: text, name: undefined };
+  if (transport === 'oci-archive') return { transport: 'oci', path: text, name: undefined };
+  throw sourceError(text, 'it holds the unpacked parts of an image in layers (docker save): give the archive itself');
 }
 
 /** Imports an image in layers, which goes the way of a pull. */

@@ -6,6 +6,7 @@ import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { errorCode } from '../../errors/index.js';
+import { usage } from '../arguments.js';
 import type { OpenImage } from './fetch.js';
 import { writeLayer, type Compression } from './layer.js';
 import { addImage, prepareLayout } from './layout.js';
@@ -19,9 +20,21 @@ export interface Destination {
   readonly tag: string;
 }
 
-/** FILE, "-", oci:DIR[:TAG] or oci-archive:FILE[:TAG]. */
+/** Where skopeo and podman could write an image to, and berth cannot. */
+const OTHER_TRANSPORTS = /^(docker-archive|docker-daemon|docker|containers-storage|dir|sif):./s;
+
+/**
+ * FILE, "-", oci:DIR[:TAG] or oci-archive:FILE[:TAG].
+ *
+ * @throws BerthError BERTH_USAGE
+ */
 export function parseDestination(text: string, image: string): Destination {
   if (text === '-') return { kind: 'stream', path: '-', tag: '' };
+  const [, other] = OTHER_TRANSPORTS.exec(text) ?? [];
+  if (other !== undefined) {
+    const why = `it writes a squashfs file, oci-archive:FILE or oci:DIRECTORY; skopeo copy makes ${other}: of these`;
+    throw usage(`berth export was given ${text}`, why, 'export');
+  }
   const [, kind, rest] = /^(oci|oci-archive):(.+)$/s.exec(text) ?? [];
   if (kind === undefined || rest === undefined) return { kind: 'squashfs', path: resolve(text), tag: '' };
   const [, path = rest, given] = /^(.+?):([A-Za-z0-9_][A-Za-z0-9._-]*)$/s.exec(rest) ?? [];

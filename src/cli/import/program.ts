@@ -76,6 +76,11 @@ function feed(input: Readable, stdin: Writable): void {
 function reason(program: string, said: string, end: string): string {
   const lines = said.split('\n').filter((line) => line.trim() !== '');
   if (lines.length === 0) return `${program} ended with ${end}`;
-  const shown = lines.slice(0, 3).map((line) => line.trim().replace(/\/proc\/self\/fd\/\d+/g, 'it'));
+  const shown = lines.slice(0, 3).map((line) =>
+    line
+      .trim()
+      .replace(/^\/proc\/self\/fd\/\d+: /, '')
+      .replace(/\/proc\/self\/fd\/\d+/g, 'it'),
+  );
   return shown.join('; ') + (lines.length > shown.length ? `; and ${lines.length - shown.length} more lines` : '');
 }

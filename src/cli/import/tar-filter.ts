@@ -24,7 +24,7 @@ export class LayersFound extends Error {
     /** skopeo's name for such archives. */
     readonly transport: LayersTransport,
   ) {
-    super('it holds an image in layers (docker save): save it to a file, and give berth the file');
+    super('it holds an image in layers (docker save)');
   }
 }
 
