@@ -57,6 +57,10 @@ const breakages: Readonly<Partial<Record<string, Breakage>>> = {
     await onHost(site, `${make}; mount --bind /dev/shm /run/broken/shm; mount --rbind /run/broken /dev`);
     return () => onHost(site, 'umount -l /dev; umount /run/broken/shm; umount /run/broken; rmdir /run/broken');
   },
+  'unknown-pin': async (site) => {
+    await onHost(site, 'mkdir /run/berth/containers/0123456789ab');
+    return () => onHost(site, 'rmdir /run/berth/containers/0123456789ab');
+  },
   'damaged-image': async (site) => {
     await site.must(['berth', 'import', 'app:1', 'troubleshooting/rootfs'], 'alice');
     const { store } = site.cluster.layout;
