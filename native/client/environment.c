@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pb_decode.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,8 +101,7 @@ static const char* prepend(const struct berth_change* change, const char* presen
     const size_t before = (size_t)(again - present) - strlen(change->separator);
     const char* behind = again + strlen(change->value);
     if (before + strlen(behind) >= sizeof rest) return NULL;
-    memcpy(rest, present, before);
-    memcpy(rest + before, behind, strlen(behind) + 1);
+    snprintf(rest, sizeof rest, "%.*s%s", (int)before, present, behind);
     return join(change->value, change->separator, rest);
 }
 
