@@ -229,13 +229,18 @@ describe('berth export', () => {
     expect(execFileSync('skopeo', ['inspect', '--format={{.Os}}', archive]).toString()).toBe('linux\n');
   });
 
-  it.each(['docker-archive:app.tar', 'dir:app', 'docker://registry.site.org/app'])('is told that %s is no file', (to) => {
-    expect(berth(ALICE, 'export', 'sample:1', to)).toMatchObject({
-      status: 2,
-      stderr: expect.stringContaining('why: it writes a squashfs file, oci-archive:FILE or oci:DIRECTORY; skopeo copy makes') as string,
-    });
-    expect(readdirSync(home).filter((name) => name.includes(':'))).toEqual([]);
-  });
+  it.each(['docker-archive:app.tar', 'dir:app', 'docker://registry.site.org/app'])(
+    'is told that %s is no file',
+    (to) => {
+      expect(berth(ALICE, 'export', 'sample:1', to)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining(
+          'why: it writes a squashfs file, oci-archive:FILE or oci:DIRECTORY; skopeo copy makes',
+        ) as string,
+      });
+      expect(readdirSync(home).filter((name) => name.includes(':'))).toEqual([]);
+    },
+  );
 
   it('replaces no file unless it is told to, and leaves nothing unfinished', () => {
     writeFileSync(join(home, 'precious'), 'precious');

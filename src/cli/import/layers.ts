@@ -51,6 +51,17 @@ export function layersAtBeginning(read: (at: number) => Buffer): LayersTransport
   return undefined;
 }
 
+/**
+ * Does a directory hold what an archive of an image in layers does?
+ *
+ * @param names of what lies in it.
+ */
+export function layersInDirectory(names: readonly string[]): LayersTransport | undefined {
+  // The file that an OCI image layout must have.
+  if (names.includes('oci-layout')) return 'oci-archive';
+  return names.some((name) => layersByName(name) === 'docker-archive') ? 'docker-archive' : undefined;
+}
+
 /** Where an archive can be read from, and what belongs to that. */
 export interface Workplace {
   /** The archive, decompressed where it was compressed. */

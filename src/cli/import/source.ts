@@ -1,10 +1,19 @@
 import { reasonOf } from '../../errors/index.js';
-import { closeSync, constants, createReadStream, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  type Stats,
+} from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { archiveDirectory } from './directory.js';
 import { HEAD, kindOf } from './kind.js';
-import { BEGINNING, layersAtBeginning } from './layers.js';
+import { BEGINNING, layersAtBeginning, layersInDirectory } from './layers.js';
 import { runProgram, sourceError, type Source } from './program.js';
 import { LayersFound } from './tar-filter.js';
 import { BLOCK } from './tar-header.js';
@@ -50,7 +59,11 @@ export async function openSource(text: string, stdin: Input): Promise<Source> {
  */
 export async function openDescriptor(text: string, path: string, file: number): Promise<Source> {
   const stat = fstatSync(file);
-  if (stat.isDirectory()) return archiveDirectory(text, path, file);
+  if (stat.isDirectory()) {
+    const layers = layersInDirectory(readdirSync(`/proc/self/fd/${file}`));
+    if (layers) throw new LayersFound(layers);
+    return archiveDirectory(text, path, file);
+  }
   if (!stat.isFile()) throw sourceError(text, `it is a ${describe(stat)}, not a file or directory`);
   return openFile(text, path, file);
 }
