@@ -41,6 +41,7 @@ and be writable by root alone, or the file is not used, and says so.
   arguments, only \`PATH\`, \`LC_ALL=C\` and \`SLURM_CONF\` as environment, and 4.5 s.
 - \`NAME.toml\`, a rule about the content of a file:
 
+<!-- example: file=/etc/berth/health.d/overcommit.toml -->
 \`\`\`toml
 file = "/proc/sys/vm/overcommit_memory"   # a path, or a pattern as for the shell; all files that match have to fit
 matches = "^[01]$"                        # regular expression; also: matches_not
@@ -48,6 +49,12 @@ matches = "^[01]$"                        # regular expression; also: matches_no
 severity = "warn"                         # or "fail", the default
 matters = "2 makes large jobs fail when they fork"
 hint = "sysctl vm.overcommit_memory=0"
+\`\`\`
+
+<!-- example: host=n1 -->
+\`\`\`console
+# berth health --all | grep site-
+… site-overcommit: …
 \`\`\`
 `;
 
