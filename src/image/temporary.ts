@@ -64,12 +64,16 @@ function parse(entry: string): Owner | undefined {
   return { host, boot, pid: Number(pid), start };
 }
 
-/** Field 22 of /proc/PID/stat; undefined when there is no such process. */
+/**
+ * Field 22 of /proc/PID/stat; undefined when there is no such process, or one that has ended and that its parent has not
+ * waited for: it works on nothing any more.
+ */
 async function startTime(pid: number): Promise<string | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
     // The second field is the command in parentheses, which may itself have spaces and parentheses.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : fields[19];
   } catch {
     return undefined;
   }

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   closeSync,
@@ -331,6 +333,26 @@ describe('recovery', () => {
     mkdirSync(join(path, 'tmp/of-somebody-else'));
     expect(await store.recover()).toBe(3);
     expect(readdirSync(join(path, 'tmp')).sort()).toEqual([...kept, 'of-somebody-else'].sort());
+  });
+
+  it('takes a process that was killed, and that its parent has not waited for, as gone', async () => {
+    // What sh has started, sleep is the parent of, and never waits for.
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    try {
+      const [said] = (await once(parent.stdout, 'data')) as [Buffer];
+      const pid = Number(said.toString());
+      const fields = (): string[] =>
+        readFileSync(`/proc/${pid}/stat`, 'utf8')
+          .replace(/^.*\) /s, '')
+          .split(' ');
+      await expect.poll(() => fields()[0]).toBe('Z');
+      const store = await open();
+      await entry({ pid, start: fields()[19] ?? '' });
+      expect(await store.recover()).toBe(1);
+    } finally {
+      parent.kill();
+      await once(parent, 'close');
+    }
   });
 });
 
