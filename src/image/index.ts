@@ -29,4 +29,4 @@ export {
 } from './reference.js';
 export { SaveFault, unpackImage, type SaveOrder } from './saved.js';
 export { ImageStore, type ImportRequest, type StoreOptions } from './store.js';
-export { Turns, type Task } from './turns.js';
+export { Turns, type Holder, type Task } from './turns.js';

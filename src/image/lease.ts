@@ -28,7 +28,12 @@ export interface Progress {
   readonly blobs: readonly BlobProgress[];
   /** What berthd itself has seen of it: bytes made so far. */
   readonly made: number;
+  /** How far it is, where others do the work and say so. */
+  readonly words?: string;
 }
+
+/** In characters. */
+const MOST_WORDS = 200;
 
 /** A lease that somebody holds. */
 export interface Held {
@@ -190,8 +195,13 @@ function isOwner(value: unknown): boolean {
 
 function isProgress(value: unknown): boolean {
   if (!isJsonObject(value)) return false;
-  const { blobs, made } = value;
-  return Array.isArray(blobs) && blobs.every(isBlobProgress) && isCount(made);
+  const { blobs, made, words = '' } = value;
+  return Array.isArray(blobs) && blobs.every(isBlobProgress) && isCount(made) && areWords(words);
+}
+
+/** They go to terminals. */
+function areWords(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= MOST_WORDS && !/\p{Cc}/u.test(value);
 }
 
 function isBlobProgress(value: unknown): boolean {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Lease, readLease } from './lease.js';
+import { Lease, readLease, type Progress } from './lease.js';
 import type { Workshop } from './workshop.js';
 
 /** Something that one node makes for all that share the store. */
@@ -10,6 +10,12 @@ export interface Task {
   readonly words: string;
 }
 
+export interface Holder {
+  readonly host: string;
+  /** How far it is, as it says; empty as long as it says nothing. */
+  readonly words: string;
+}
+
 /**
  * Of all nodes with this store that launch the same missing image for the same user, one pulls or makes it. As any lease,
  * this saves work and nothing depends on it.
@@ -17,17 +23,22 @@ export interface Task {
 export class Turns {
   constructor(private readonly workshop: Workshop) {}
 
-  /** The turn, unless another has it. */
-  take(task: Task): Promise<Lease | undefined> {
+  /**
+   * The turn, unless another has it.
+   *
+   * @param tells how far it is, for those who wait; asked every few seconds.
+   */
+  take(task: Task, tells: () => string): Promise<Lease | undefined> {
     const { layout, self } = this.workshop;
-    const progress = { blobs: [], made: 0 };
-    return Lease.take(layout, keyOf(task), { owner: self, uid: task.uid }, () => Promise.resolve(progress));
+    const progress = (): Promise<Progress> => Promise.resolve({ blobs: [], made: 0, words: tells() });
+    return Lease.take(layout, keyOf(task), { owner: self, uid: task.uid }, progress);
   }
 
-  /** The host that has it; undefined when none does any more. */
-  async holder(task: Task): Promise<string | undefined> {
+  /** Who has it; undefined when nobody does any more. */
+  async holder(task: Task): Promise<Holder | undefined> {
     const { layout, self } = this.workshop;
-    return (await readLease(layout, keyOf(task), self))?.owner.host;
+    const held = await readLease(layout, keyOf(task), self);
+    return held && { host: held.owner.host, words: held.progress.words ?? '' };
   }
 }
 

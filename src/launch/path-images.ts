@@ -208,7 +208,8 @@ export class PathImages {
     try {
       const turn = await waitForTurn(this.turns, taskOf(order), {
         find: () => this.files.find(order),
-        held: (host) => (state.text = `${host} does`),
+        held: ({ host, words }) => (state.text = words === '' ? `${host} does` : `${host} does, ${words}`),
+        tells: () => state.text,
         signal: AbortSignal.any([limit, stopped]),
       });
       state.text = '';

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
-import { parseReference, type ImageStore } from '../image/index.js';
+import { parseReference, type Holder, type ImageStore } from '../image/index.js';
 import { describeProgress, parseProgress, type PullState } from './pull-progress.js';
 import { SharedWork } from './shared-work.js';
 import { waitForTurn, type Turn } from './turn.js';
@@ -77,21 +77,28 @@ export class Puller {
   }
 
   async #run(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
-    const turn = await this.#turn(order, waiters, stopped);
+    const said: Said = { state: undefined };
+    const turn = await this.#turn(order, said, waiters, stopped);
     if (!('lease' in turn)) return;
     try {
-      await this.#command(order, waiters, stopped);
+      await this.#command(order, said, waiters, stopped);
     } finally {
       await turn.lease.release();
     }
   }
 
   /** Waits until no other node with the same store pulls the same, or one has brought it. */
-  async #turn(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<Turn<true>> {
+  async #turn(
+    order: PullOrder,
+    said: Said,
+    waiters: ReadonlySet<PullWaiter>,
+    stopped: AbortSignal,
+  ): Promise<Turn<true>> {
     const { uid, reference } = order;
-    let holder: string | undefined;
+    let holder: Holder | undefined;
     const stopTelling = tellRegularly((inWords) => {
-      const text = holder === undefined ? nameOf(order) : `${nameOf(order)}: ${holder} pulls it`;
+      const parts = holder ? [`${holder.host} pulls it`, holder.words].filter((part) => part !== '') : [];
+      const text = holder ? `${nameOf(order)}: ${parts.join(', ')}` : nameOf(order);
       for (const waiter of waiters) waiter.tell(inWords ? text : '');
     });
     const seconds = this.config.store.pullTimeout;
@@ -102,7 +109,8 @@ export class Puller {
         { uid, words: `pull of ${reference}` },
         {
           find: async () => ((await this.#isThere(order)) ? true : undefined),
-          held: (host) => (holder = host),
+          held: (found) => (holder = found),
+          tells: () => describeProgress(said.state),
           signal: AbortSignal.any([limit, stopped]),
         },
       );
@@ -123,7 +131,7 @@ export class Puller {
     }
   }
 
-  async #command(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
+  async #command(order: PullOrder, said: Said, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
     const { reference } = order;
     const argv = [...this.command, 'pull', '--progress=json', '--', reference];
     const child = await spawnAs(order, argv, ['ignore', 'pipe', 'pipe'], { BERTH_SOCKET: this.socket });
@@ -132,7 +140,7 @@ export class Puller {
     const limit = AbortSignal.timeout(seconds * 1000);
     const stopEnding = endOnAbort(child, [limit, stopped]);
     const messages = collectMessages(child);
-    const said = listen(child);
+    listen(child, said);
     const name = nameOf(order);
     const stopTelling = tellRegularly((inWords) => {
       const state = describeProgress(said.state);
@@ -158,15 +166,13 @@ interface Said {
   state: PullState | undefined;
 }
 
-function listen(child: ChildProcess): Said {
-  const said: Said = { state: undefined };
+function listen(child: ChildProcess, said: Said): void {
   let line = '';
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     const lines = (line + text).split('\n');
     line = (lines.pop() ?? '').slice(0, MOST_LINE);
     for (const whole of lines) said.state = parseProgress(whole) ?? said.state;
   });
-  return said;
 }
 
 function nameOf({ nodeName, reference }: PullOrder): string {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Lease, Task, Turns } from '../image/index.js';
+import type { Holder, Lease, Task, Turns } from '../image/index.js';
 
 /**
  * How often a node looks whether another one has made what both need, in milliseconds: that reads one small file. Every
@@ -15,8 +15,10 @@ export type Turn<T> = { readonly lease: Lease } | { readonly result: T };
 export interface Waiting<T> {
   /** What the work is to give, if it is there. */
   readonly find: () => Promise<T | undefined>;
-  /** Hears which host has the turn, as soon as it is known and whenever it is looked at. */
-  readonly held: (host: string) => void;
+  /** Hears who has the turn, as soon as it is known and whenever it is looked at. */
+  readonly held: (holder: Holder) => void;
+  /** How far the work is once it is this node's, for those who wait then. */
+  readonly tells: () => string;
   /** Ends the wait. */
   readonly signal: AbortSignal;
 }
@@ -26,17 +28,21 @@ export interface Waiting<T> {
  *
  * @throws what `find` does; an AbortError
  */
-export async function waitForTurn<T>(turns: Turns, task: Task, { find, held, signal }: Waiting<T>): Promise<Turn<T>> {
+export async function waitForTurn<T>(
+  turns: Turns,
+  task: Task,
+  { find, held, tells, signal }: Waiting<T>,
+): Promise<Turn<T>> {
   for (let look = 0; ; look++) {
     if (look > 0) {
       const result = await find();
       if (result !== undefined) return { result };
     }
     if (look % LOOKS_FOR_HOLDER === 0) {
-      const lease = await turns.take(task);
+      const lease = await turns.take(task, tells);
       if (lease) return await unlessDone(lease, find);
-      const host = await turns.holder(task);
-      if (host !== undefined) held(host);
+      const holder = await turns.holder(task);
+      if (holder) held(holder);
     }
     await sleep(LOOK, undefined, { signal });
   }

@@ -145,6 +145,15 @@ describe('without berthd on the submit host', () => {
     expect(told.at(-1)).toMatch(/: (.* pulls it|.*[\d.]+ of [\d.]+ MB|.* are here, the image is being put together)/);
   });
 
+  it('a step that waits for the pull of another node is told how far that is', async () => {
+    const image = await push('slow');
+    link.rate = 200_000;
+    const step = (node: string): string => `srun --quiet --overcommit -w ${node} --image=${image} /bin/show`;
+    const { stdout, stderr } = await shell(`${step('n2')} 2>/dev/null & sleep 2; ${step('n1')}; wait`);
+    expect(stdout).toBe('slow\nslow\n');
+    expect(stderr).toMatch(/^berth: n1: pulling \S+: n2 pulls it, [\d.]+ of [\d.]+ MB/m);
+  });
+
   it('a pull may take longer than a rank waits for a container', async () => {
     const image = await push('slow');
     link.rate = 300_000;
