@@ -54,10 +54,13 @@ async function showNode(origin: string): Promise<void> {
         Object.assign(entry, { name, status });
         drawOverview();
       };
-      new NodeView(place, origin, token, state, { announce, changed });
+      if (origin === location.origin && !areOthersShown) await showOthers(token);
+      const refused = new Promise<void>((resolve) => {
+        new NodeView(place, origin, token, state, { announce, changed, refused: resolve });
+      });
       document.title = `${entries.map(({ name }) => name).join(', ')} – Berth`;
-      if (origin === location.origin) await showOthers(token);
-      return;
+      await refused;
+      throw new TokenRefused('the node does not take this token any longer');
     } catch (error) {
       problem = error instanceof Error ? `${entry.name}: ${error.message}.` : '';
       if (error instanceof TokenRefused) forgetToken(origin);
@@ -70,6 +73,7 @@ async function showNode(origin: string): Promise<void> {
 }
 
 let isForAll = false;
+let areOthersShown = false;
 
 async function enterToken(
   origin: string,
@@ -87,6 +91,7 @@ async function enterToken(
 /** The other nodes that the site has listed; of these, those that the address asks for: ?nodes=n2,n3. */
 async function showOthers(token: string): Promise<void> {
   const { nodes } = await ask<{ nodes: string[] }>(location.origin, token, '/v1/nodes');
+  areOthersShown = true;
   const wanted = new URLSearchParams(location.search).get('nodes')?.split(',');
   const isWanted = (node: string): boolean => {
     const { host, hostname } = new URL(node);

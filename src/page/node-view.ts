@@ -20,6 +20,8 @@ export interface Surroundings {
   /** For those who hear the page. */
   readonly announce: (text: string) => void;
   readonly changed: (name: string, status: Status | undefined) => void;
+  /** The node takes the token no longer; the view has ended. */
+  readonly refused: () => void;
 }
 
 /** One node, live. */
@@ -69,6 +71,7 @@ export class NodeView {
         this.#show('lost', `connection lost: ${why}; trying again`);
         surroundings.announce(`${this.state.node}: connection lost`);
         surroundings.changed(this.state.node, undefined);
+        void this.#checkToken();
       },
     });
     this.#clock = window.setInterval(() => {
@@ -76,7 +79,18 @@ export class NodeView {
     }, AGE_INTERVAL);
   }
 
-  close(): void {
+  /** A stream that is refused looks to a browser like a node that is away: tokens end, by their time or the site's. */
+  async #checkToken(): Promise<void> {
+    try {
+      await ask(this.origin, this.token, '/v1/nodes');
+    } catch (error) {
+      if (!(error instanceof TokenRefused)) return;
+      this.#close();
+      this.surroundings.refused();
+    }
+  }
+
+  #close(): void {
     this.#events.close();
     window.clearInterval(this.#clock);
     window.clearTimeout(this.#timer);

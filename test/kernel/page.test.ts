@@ -197,6 +197,23 @@ describe('the node page', () => {
     await end(first, own);
   });
 
+  it('asks for a token anew when the node no longer takes the one it has', async () => {
+    const tab = await open();
+    const renewed = 'fedcba9876543210'.repeat(4);
+    const restartWith = async (token: string): Promise<void> => {
+      await first.end('SIGTERM');
+      writeFileSync(join(scratch, 'token'), `${token}\n`);
+      await first.start();
+    };
+    await restartWith(renewed);
+    await tab.until('document.querySelector("form.token [role=alert]")');
+    expect(await tab.text()).toContain('does not take this token any longer');
+    await enter(tab, renewed);
+    await tab.until('document.querySelector(".connection[data-state=live]")');
+    expect(await tab.see('document.querySelectorAll(".connection").length')).toBe(1);
+    await restartWith(TOKEN);
+  });
+
   it('shows several nodes, each with its token, or one for all', async () => {
     const tab = await browser.open(`${here}/`);
     await tab.until('document.querySelector("form.token")');
