@@ -44,44 +44,43 @@ unsigned long long probe_start_time(const char* stat) {
     return at != NULL ? strtoull(at, NULL, 10) : 0;
 }
 
-/* How often a process has gone to sleep. One that is stuck does not do it again. */
-static unsigned long long count_switches(int directory, const char* pid) {
+/* A file of /proc/PID, as text; false when the process is gone. */
+static bool read_process_file(int directory, const char* pid, const char* file, char* text, size_t size) {
     char path[300];
-    char status[4096];
-    snprintf(path, sizeof path, "%s/status", pid);
+    snprintf(path, sizeof path, "%s/%s", pid, file);
     const int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
-    const ssize_t length = fd < 0 ? -1 : read(fd, status, sizeof status - 1);
-    if (fd >= 0) close(fd);
-    if (length <= 0) return 0;
-    status[length] = '\0';
-    static const char name[] = "\nvoluntary_ctxt_switches:";
-    const char* line = strstr(status, name);
-    return line != NULL ? strtoull(line + sizeof name - 1, NULL, 10) : 0;
+    if (fd < 0) return false;
+    const ssize_t length = read(fd, text, size - 1);
+    close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0;
 }
 
-/* Processes that wait for the kernel and cannot be interrupted: PID START SWITCHES COMMAND, a line for each.
- */
+/* The number after a name in /proc/PID/status, which begins with a newline; 0 when it is not there. */
+static unsigned long long read_field(const char* status, const char* name) {
+    const char* line = strstr(status, name);
+    return line != NULL ? strtoull(line + strlen(name), NULL, 10) : 0;
+}
+
+/* Processes that wait for the kernel and cannot be interrupted: PID START UID SWITCHES COMMAND, a line for
+ * each. The user is the real one, as setuid programs wait for what their callers choose. One that is stuck
+ * does not go to sleep again: its SWITCHES stay what they are. */
 int probe_blocked(void) {
     DIR* directory = opendir("/proc");
     if (directory == NULL) return probe_failed("opendir", "/proc");
     for (struct dirent* entry; (entry = readdir(directory)) != NULL;) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
-        char path[300];
         char stat[1024];
-        snprintf(path, sizeof path, "%s/stat", entry->d_name);
-        const int fd = openat(dirfd(directory), path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) continue;
-        const ssize_t length = read(fd, stat, sizeof stat - 1);
-        close(fd);
-        if (length <= 0) continue;
-        stat[length] = '\0';
+        if (!read_process_file(dirfd(directory), entry->d_name, "stat", stat, sizeof stat)) continue;
         char* name = strchr(stat, '(');
         char* end = strrchr(stat, ')');
         if (name == NULL || end == NULL || strncmp(end, ") D ", 4) != 0) continue;
+        char status[4096];
+        if (!read_process_file(dirfd(directory), entry->d_name, "status", status, sizeof status)) continue;
         const unsigned long long start = probe_start_time(stat);
         *end = '\0';
-        printf("%s %llu %llu %s\n", entry->d_name, start, count_switches(dirfd(directory), entry->d_name),
-               name + 1);
+        printf("%s %llu %llu %llu %s\n", entry->d_name, start, read_field(status, "\nUid:"),
+               read_field(status, "\nvoluntary_ctxt_switches:"), name + 1);
     }
     closedir(directory);
     return 0;

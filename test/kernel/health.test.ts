@@ -9,6 +9,9 @@ import { healthOf, news, runHealth } from './helpers/health.js';
 import { daemon, eachWithADaemon, healthy, path, silence, SKIP, store } from './helpers/health-broken.js';
 import { projectRoot } from './helpers/programs.js';
 
+/** A user who owns nothing. */
+const NOBODY = 65_534;
+
 eachWithADaemon();
 
 describe('what hangs', () => {
@@ -88,6 +91,28 @@ describe('what hangs', () => {
     const findings = news(before, await healthOf(daemon));
     expect(findings.map(({ id }) => id)).toEqual(['blocked-processes']);
     expect(findings[0]?.text).toContain(`stat (${stuck.pid ?? 0})`);
+  });
+
+  it.each([
+    ['a warning, however many processes a user has wait', NOBODY, 'warn'],
+    ["a failure when many of root's wait", 0, 'fail'],
+  ])('is %s', async (_, uid, status) => {
+    mkdirSync(path('far'));
+    daemon.writeConfig('');
+    await daemon.start();
+    const before = await healthOf(daemon);
+    await silence(path('far'));
+    const waiting = Array.from({ length: 40 }, () =>
+      spawn('stat', ['away'], { cwd: path('far'), uid, stdio: 'ignore' }),
+    );
+    await sleep(500);
+    for (const one of waiting) one.kill('SIGKILL');
+    await sleep(100);
+    await healthOf(daemon);
+    await sleep(900);
+    expect(news(before, await healthOf(daemon))).toMatchObject([
+      { id: 'blocked-processes', status, text: expect.stringContaining('40 processes') as string },
+    ]);
   });
 });
 

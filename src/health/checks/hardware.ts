@@ -14,7 +14,10 @@ const MOST_CORRECTED = 1000;
  */
 const BLOCKED_FOR = 800;
 
-/** More of them than this is a file system or device that has gone, rather than a slow one. */
+/**
+ * More of root's than this is a file system or device that has gone, rather than a slow one. Users' do not count: they can
+ * have as many wait as they like, by vfork(2) or a FUSE file system of their own, and none shall have a node drained.
+ */
 const MOST_BLOCKED = 32;
 
 /** pci.ids: vendors of GPUs; PCI class 03xx, display controllers, of which 0300 VGA may be the console's. */
@@ -69,7 +72,7 @@ export const hardwareChecks: readonly Check[] = [
     id: 'blocked-processes',
     family: 'hardware',
     reads: 'the state of all processes (/proc/PID/stat), and how often each has gone to sleep',
-    rule: `none waits uninterruptibly (D), and has not gone on, since the last run; a failure from ${MOST_BLOCKED} of them`,
+    rule: `none waits uninterruptibly (D), and has not gone on, since the last run; a failure from ${MOST_BLOCKED} of root's and the kernel's`,
     matters: 'they wait for a disk or server that does not answer, cannot be killed, and hold up the end of their job',
     hint: 'cat /proc/PID/stack tells what for; is a network file system gone?',
     run: (context) => checkBlocked(context),
@@ -125,9 +128,10 @@ async function checkBlocked({ probe, memory, stuck }: Context): Promise<Verdict>
   const now = performance.now();
   const still = blocked.filter((one) => now - (before.seen.get(one) ?? now) >= BLOCKED_FOR);
   if (still.length === 0) return pass(blocked.length === 0 ? 'none' : 'none for long');
-  const names = still.map((one) => one.replace(/^(\d+) \d+ \d+ (.*)$/, '$2 ($1)'));
+  const names = still.map((one) => one.replace(/^(\d+) \d+ \d+ \d+ (.*)$/, '$2 ($1)'));
   const text = `${still.length === 1 ? 'one process' : `${still.length} processes`}: ${some(names)}`;
-  return still.length >= MOST_BLOCKED ? fail(text) : warn(text);
+  const ofRoot = still.filter((one) => one.split(' ')[2] === '0');
+  return ofRoot.length >= MOST_BLOCKED ? fail(text) : warn(text);
 }
 
 function note(before: { looked: number; seen: Map<string, number> }, blocked: readonly string[]): void {
@@ -136,7 +140,7 @@ function note(before: { looked: number; seen: Map<string, number> }, blocked: re
   for (const one of blocked) if (!before.seen.has(one)) before.seen.set(one, before.looked);
 }
 
-/** "PID START SWITCHES COMMAND" of each; not of what other checks have started, and tell that they wait for. */
+/** "PID START UID SWITCHES COMMAND" of each; not of what other checks have started, and tell that they wait for. */
 async function look(probe: ProbeSession, stuck: StuckQuestions): Promise<string[]> {
   const output = (await probe.ask('blocked', [])).toString();
   return output.split('\n').filter((line) => {
