@@ -34,7 +34,8 @@ This page is written from the table in \`src/health/checks/\` by \`npx vitest ru
 
 const SITE = `## The site's own
 
-Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the id \`site-NAME\`. File and directory must belong to root
+Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the id \`site-NAME\`,
+or \`site-NAME-2\` where two are named alike. File and directory must belong to root
 and be writable by root alone, or the file is not used, and says so.
 
 - An executable: exit status 0 is pass, 1 warn, 2 fail, anything else unknown. The first line of its output is shown. It gets no
@@ -44,7 +45,7 @@ and be writable by root alone, or the file is not used, and says so.
 <!-- example: file=/etc/berth/health.d/overcommit.toml -->
 \`\`\`toml
 file = "/proc/sys/vm/overcommit_memory"   # a path, or a pattern as for the shell; all files that match have to fit
-matches = "^[01]$"                        # regular expression; also: matches_not
+matches = "^[01]$"                        # regular expression, for 0.25 s at most; also: matches_not
 # at_least = 1                            # of a number at the beginning of the file; also: at_most
 severity = "warn"                         # or "fail", the default
 matters = "2 makes large jobs fail when they fork"
