@@ -2,8 +2,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Milliseconds between two looks at the processes. */
-const INTERVAL = 40;
+/** Milliseconds between two looks at the processes: each look takes a processor some, the more processes there are. */
+const INTERVAL = 250;
 /** Ticks of a second in /proc/PID/stat: the kernel's USER_HZ, which is 100 on all that Berth runs on. */
 const TICKS = 100;
 
