@@ -112,8 +112,7 @@ export async function ask(socket: string, body: RequestBody): Promise<v1.Reply> 
 
 function explain(error: Error): string {
   const code = 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT')
-    return 'the socket does not exist: berthd does not run here, or keeps its socket elsewhere';
+  if (code === 'ENOENT') return 'the socket does not exist: berthd does not run here, or keeps its socket elsewhere';
   if (code === 'ECONNREFUSED') return 'the socket is there, but no berthd listens on it';
   if (code === 'EACCES') return 'you may not connect to this socket';
   return error.message;
