@@ -72,7 +72,7 @@ static const char* add_options(struct berth_run* run, const struct shifter_optio
 /* A batch script that begins with "#!/usr/bin/shifter /bin/bash" lies in Slurm's spool directory, which
  * containers have not. */
 static const char* add_script(struct berth_run* run, char* const* command) {
-    static char volume[2 * PATH_MAX + sizeof "::ro"];
+    static char volume[(size_t)2 * PATH_MAX + sizeof "::ro"];
     const char* script = command[0] == NULL ? NULL : command[1];
     const char* name = script == NULL || script[0] != '/' ? NULL : strrchr(script, '/');
     if (name == NULL || strcmp(name, "/slurm_script") != 0) return NULL;
