@@ -21,8 +21,8 @@ const root = join(import.meta.dirname, '..', '..');
 const PACKAGES = [
   ...['systemd-sysv', 'man-db', 'bash-completion', 'iproute2', 'procps'],
   ...['munge', 'slurmctld', 'slurmd', 'slurm-client'],
-  ...['squashfs-tools-ng', 'zstd', 'xz-utils', 'libarchive13', 'libsquashfs1', 'libssl3', 'libstdc++6', 'mount'],
-  ...['e2fsprogs', 'squashfs-tools', 'squashfuse'],
+  ...['squashfs-tools-ng', 'zstd', 'xz-utils', 'libarchive13', 'libisal2', 'libsquashfs1', 'libssl3', 'libstdc++6'],
+  ...['mount', 'e2fsprogs', 'squashfs-tools', 'squashfuse', 'skopeo', 'docker-registry', 'curl', 'openssl'],
 ];
 
 /** Units that make no sense here, or would change what is the real machine's. */
@@ -113,6 +113,17 @@ export class Machine {
       if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${script}\n${stdout}${stderr}`);
       await sleep(100);
     }
+  }
+
+  /** Runs srun as alice to its end. */
+  srun(words: string): Promise<Result> {
+    return this.shell(`cd /home/alice && timeout 50 srun --quiet ${words}`, 'alice');
+  }
+
+  /** berthd's process, and its mount namespace. */
+  async daemon(): Promise<{ pid: string; mounts: string }> {
+    const pid = await this.must('systemctl show --property=MainPID --value berthd');
+    return { pid, mounts: await this.must(`readlink /proc/${pid}/ns/mnt`) };
   }
 
   /** Puts a file into /root. */
