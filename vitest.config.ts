@@ -21,7 +21,7 @@ export default defineConfig({
         test: {
           name: 'slurm',
           include: ['test/slurm/**/*.test.ts'],
-          maxWorkers: 4,
+          maxWorkers: 3,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 2 },
