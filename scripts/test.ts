@@ -1,5 +1,6 @@
 /**
- * npm test: the unit, kernel and Slurm tests, and beside them lint, which says its word at the end. Arguments are vitest's, and leave out the linting:
+ * npm test: the unit, kernel and Slurm tests, and beside them lint, which says its word at the end. Arguments are
+ * vitest's, and leave out the linting:
  * `npm test -- --project unit`, `npm test -- test/slurm/identity.test.ts`.
  */
 import { spawn } from 'node:child_process';

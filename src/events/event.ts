@@ -62,15 +62,19 @@ export interface RanksEvent {
   readonly joinUs: Spread;
 }
 
-export interface ContainerEvent {
-  readonly type: 'container';
-  readonly what: 'built' | 'ended';
+/** Which container it is, and whose. */
+export interface ContainerIdentity {
   readonly container: string;
   readonly job: number;
   readonly uid: number;
   readonly user: string;
   readonly image: string;
   readonly digest: string;
+}
+
+export interface ContainerEvent extends ContainerIdentity {
+  readonly type: 'container';
+  readonly what: 'built' | 'ended';
 }
 
 export interface PullEvent {

@@ -1,3 +1,5 @@
+import type { ContainerIdentity } from './event.js';
+
 /** What is on a node now, as a viewer may see it: /v1/state. Times are seconds since the epoch. */
 export interface NodeState {
   readonly v: number;
@@ -18,13 +20,7 @@ export interface NodeState {
   readonly otherPulls: number;
 }
 
-export interface ContainerState {
-  readonly container: string;
-  readonly job: number;
-  readonly uid: number;
-  readonly user: string;
-  readonly image: string;
-  readonly digest: string;
+export interface ContainerState extends ContainerIdentity {
   readonly created: number;
   readonly ranks: number;
 }

@@ -2,7 +2,7 @@ import { nearest } from '../../config/index.js';
 import { usage } from '../arguments.js';
 import { json, type Call, type Command } from '../command.js';
 import { readDefinition } from '../environment/definition.js';
-import { expandDefinition, faultsOf, loadDefinition, optionsOf } from '../environment/merge.js';
+import { definitionHere, faultsOf, loadDefinition, optionsOf } from '../environment/merge.js';
 import { findDefinition, namesIn, readDefinitionFile, searchPath } from '../environment/search.js';
 import { formatDefinition } from '../environment/toml.js';
 import { plain, table } from '../terminal.js';
@@ -45,7 +45,7 @@ export const env: Command = {
 };
 
 function render({ flag, terminal }: Call, name: string): number {
-  const definition = expandDefinition(loadDefinition(name, process.cwd(), process.env), process.env);
+  const definition = definitionHere(name);
   const options = optionsOf(definition);
   if (flag('for-plugin')) {
     for (const option of options) terminal.print(option.value === '' ? option.name : `${option.name}=${option.value}`);

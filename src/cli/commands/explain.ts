@@ -3,7 +3,7 @@ import { usage } from '../arguments.js';
 import { ask } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
 import { containerOptions, writtenOptions } from '../container-options.js';
-import { expandDefinition, loadDefinition, optionsOf, withDefinition } from '../environment/merge.js';
+import { definitionHere, optionsOf, withDefinition } from '../environment/merge.js';
 import { plain, table, type Terminal } from '../terminal.js';
 
 export const explain: Command = {
@@ -46,10 +46,7 @@ export const explain: Command = {
 /** The image and the options that the command line names, and its definition file. */
 function asked(call: Call): { image: string; options: { name: string; value: string }[] } {
   const name = call.value('environment');
-  const definition =
-    name === undefined
-      ? []
-      : optionsOf(expandDefinition(loadDefinition(name, process.cwd(), process.env), process.env));
+  const definition = name === undefined ? [] : optionsOf(definitionHere(name));
   const image = call.operands[0] ?? definition.find((option) => option.name === 'image')?.value;
   if (image === undefined) {
     const why = name === undefined ? 'IMAGE is missing' : `${name} names none`;

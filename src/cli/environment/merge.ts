@@ -72,6 +72,15 @@ function expandText(text: string, { file }: Definition, variables: Variables): s
   });
 }
 
+/**
+ * What a definition means to a command that is given it where it runs.
+ *
+ * @throws BerthError as {@link loadDefinition} and {@link expandDefinition}
+ */
+export function definitionHere(text: string): Definition {
+  return expandDefinition(loadDefinition(text, process.cwd(), process.env), process.env);
+}
+
 /** What of a definition cannot be used, beyond the form of its files: each value by itself, then all of them together. */
 export function faultsOf(definition: Definition, variables: Variables): BerthError[] {
   const faults: BerthError[] = [];
