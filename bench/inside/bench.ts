@@ -1,56 +1,39 @@
 /** npm run bench -- inside: what being in a container costs. */
-import { writeFile } from 'node:fs/promises';
-import type { Bench, Progress } from '../bench.js';
-import { mustExec } from '../execute.js';
-import { describeMachine } from '../machine.js';
-import { installPeers, peers } from '../packages.js';
-import { user } from '../submit-shell.js';
-import { readArguments, usageOf, type Options } from './arguments.js';
+import { processorsPerNode } from '../../test/cluster/slurm-configuration.js';
+import { wholeNumber } from '../arguments.js';
+import { PACKAGES } from '../images/reading/bench.js';
+import { peers } from '../packages.js';
+import type { OwnOptions } from '../parts/arguments.js';
+import { benchOfParts, type BenchOfParts } from '../parts/bench.js';
 import { cachePart } from './cache/part.js';
-import { importsPart } from './imports/part.js';
+import { importsPart, type Asked } from './imports/part.js';
 import { lammpsPart } from './lammps/part.js';
 import { launchPart } from './launch/part.js';
 import { memoryPart } from './memory/part.js';
-import type { Part } from './part.js';
-import { report, type PartResult, type Results } from './report.js';
-import { takeSamples } from './rounds.js';
-import { Stage } from './stage.js';
 
-export const allParts: readonly Part[] = [launchPart, cachePart, memoryPart, lammpsPart, importsPart];
-
-export const insideBench: Bench = {
-  subject: 'being in a container: mounts, root, caches, memory, programs',
-  usage: usageOf(allParts),
-  run,
+const own: OwnOptions<Asked> = {
+  known: { ranks: { type: 'string', default: String(processorsPerNode) }, cold: { type: 'boolean', default: false } },
+  usage: `  --ranks N           that import at once, 1 to ${processorsPerNode} (default: ${processorsPerNode})
+  --cold              also import with cold caches: drops those of the whole machine, over and over
+`,
+  read: ({ ranks, cold }) => ({
+    ranks: wholeNumber('--ranks', String(ranks), 1, processorsPerNode),
+    cold: cold === true,
+  }),
 };
 
-async function run(argv: readonly string[], signal: AbortSignal, say: Progress): Promise<string> {
-  const options = readArguments(argv, allParts);
-  if (process.getuid?.() !== 0) throw new Error('The bench needs root: it starts a Slurm cluster on this machine.');
-  await installPeers(peers.inside);
-  const { directory } = options;
-  const results = await Stage.use({ directory, signal, say }, (stage) => measure(stage, options));
-  if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(results, undefined, 2)}\n`);
-  return report(results, options.markdown);
-}
+export const inside: BenchOfParts<Asked> = {
+  name: 'inside',
+  subject: 'being in a container: mounts, root, caches, memory, programs',
+  purpose: 'What being in a container costs: its launch with all that may be mounted there, and programs in it.',
+  manner: `Starts a private Slurm cluster on this machine and runs everything in turn, inside and outside. Takes about six minutes,
+needs root, and leaves nothing behind but the Debian packages that it installs when they are missing (xfsprogs,
+e2fsprogs) and the root file systems, under build/. Best run while nothing else does.`,
+  parts: [launchPart, cachePart, memoryPart, lammpsPart, importsPart],
+  own,
+  packages: peers.inside,
+  // The Debian with numpy and mpi4py of the images bench, for the parts that bring their own programs.
+  setting: { rootfs: 'python', packages: PACKAGES },
+};
 
-async function measure(stage: Stage, options: Options): Promise<Results> {
-  const started = new Date().toISOString();
-  const machine = await describeMachine({
-    Slurm: await mustExec(stage.cluster, 'login', ['srun', '--version'], { user }),
-  });
-  const parts: PartResult[] = [];
-  for (const part of options.parts) parts.push(await measurePart(part, stage, options));
-  const targets = options.parts.flatMap((part, index) => part.targets(parts[index]?.samples ?? []));
-  return { started, machine, parts, targets };
-}
-
-async function measurePart(part: Part, stage: Stage, options: Options): Promise<PartResult> {
-  const { name, heading, columns } = part;
-  const rounds = options.rounds ?? part.rounds;
-  const { variants, notes } = await part.prepare(stage, options);
-  const samples = await takeSamples(name, variants, rounds, stage.signal, stage.say);
-  await stage.closeShells();
-  const described = variants.map(({ group, id, title }) => ({ group, id, title }));
-  return { name, heading, columns, rounds, variants: described, notes, samples };
-}
+export const insideBench = benchOfParts(inside);

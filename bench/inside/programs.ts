@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { run } from '../program.js';
-import type { Stage } from './stage.js';
+import type { Stage } from '../parts/stage.js';
 
 /**
  * Compiles a program, without libraries, into the user's home directory: the same file runs inside and outside.

@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { debianRootfs } from '../../scripts/library/rootfs.js';
 import { run } from '../program.js';
-import type { Stage } from './stage.js';
+import type { Stage } from '../parts/stage.js';
 
 /** By Node.js's name of the architecture: Debian's directory of libraries, and the dynamic loader in it. */
 const ARCHITECTURES: Readonly<Record<string, { readonly libraries: string; readonly loader: string }>> = {

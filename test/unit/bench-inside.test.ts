@@ -1,18 +1,18 @@
 // The inside bench: what is compared with what, and what it makes of numbers. Measuring takes a cluster.
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../bench/arguments.js';
+import { readArguments } from '../../bench/parts/arguments.js';
 import { inTurn } from '../../bench/in-turn.js';
-import { readArguments } from '../../bench/inside/arguments.js';
-import { allParts } from '../../bench/inside/bench.js';
+import { inside } from '../../bench/inside/bench.js';
 import { cachePart, sumOfRanks } from '../../bench/inside/cache/part.js';
 import { importsPart } from '../../bench/inside/imports/part.js';
 import { loopTime } from '../../bench/inside/lammps/part.js';
 import { launchPart } from '../../bench/inside/launch/part.js';
 import { volumeOption } from '../../bench/inside/launch/volumes.js';
 import { memoryPart } from '../../bench/inside/memory/part.js';
-import { partTable, report } from '../../bench/inside/report.js';
-import { compared, spreadOf, type Sample, type Samples } from '../../bench/inside/samples.js';
-import type { Values } from '../../bench/inside/part.js';
+import { partTable, report } from '../../bench/parts/report.js';
+import { compared, spreadOf, type Sample, type Samples } from '../../bench/parts/samples.js';
+import type { Values } from '../../bench/parts/part.js';
 import { parseVolumeList } from '../../src/options/volumes.js';
 
 const sample = (group: string, variant: string, round: number, values: Values): Sample => ({
@@ -127,11 +127,11 @@ describe('the report', () => {
 
 describe('the command line', () => {
   it('takes parts in their own order, and all when none is named', () => {
-    expect(readArguments([], allParts).parts).toEqual(allParts);
-    expect(readArguments(['memory', 'launch', '--rounds', '3'], allParts)).toMatchObject({
+    expect(readArguments([], inside).parts).toEqual(inside.parts);
+    expect(readArguments(['memory', 'launch', '--rounds', '3'], inside)).toMatchObject({
       parts: [launchPart, memoryPart],
       rounds: 3,
-      cold: false,
+      own: { cold: false, ranks: 32 },
     });
   });
 
@@ -142,7 +142,7 @@ describe('the command line', () => {
     [['--unknown']],
     [['launch', '--cold=1']],
   ])('refuses %j', (argv) => {
-    expect(() => readArguments(argv, allParts)).toThrow(UsageError);
+    expect(() => readArguments(argv, inside)).toThrow(UsageError);
   });
 });
 

@@ -1,7 +1,7 @@
 /** Small synchronous writes to a per-node cache, and to the directory that it replaces. */
 import { compileProgram } from '../programs.js';
-import type { Part, Prepared, Variant } from '../part.js';
-import type { Stage } from '../stage.js';
+import type { Part, Prepared, Variant } from '../../parts/part.js';
+import type { Stage } from '../../parts/stage.js';
 
 const FILE_SYSTEMS = ['ext4', 'xfs'] as const;
 const SHARED = 'shared';

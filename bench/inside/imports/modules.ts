@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { forEachLimited } from '../../../test/cluster/command.js';
 import { run } from '../../program.js';
 import type { RootFileSystem } from '../root-file-system.js';
-import type { Stage } from '../stage.js';
+import type { Stage } from '../../parts/stage.js';
 
 /** How many there are. */
 export const MODULES = 200;

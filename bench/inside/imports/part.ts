@@ -2,11 +2,10 @@
 import { dropCaches } from '../../disk.js';
 import { PACKAGES } from '../../images/reading/bench.js';
 import { atMost } from '../../target.js';
-import type { Options } from '../arguments.js';
-import type { Part, Prepared, Variant } from '../part.js';
+import type { Part, Prepared, Variant } from '../../parts/part.js';
 import { RootFileSystem } from '../root-file-system.js';
-import { compared, type Samples } from '../samples.js';
-import type { Stage } from '../stage.js';
+import { compared, type Samples } from '../../parts/samples.js';
+import type { Stage } from '../../parts/stage.js';
 import { makeModules, MODULES, PROGRAM } from './modules.js';
 
 const WARM = 'warm';
@@ -14,7 +13,15 @@ const COLD = 'cold';
 const BARE = 'bare';
 const INSIDE = 'inside';
 
-export const importsPart: Part = {
+/** What this part can be asked for. */
+export interface Asked {
+  /** That import at once. */
+  readonly ranks: number;
+  /** Also import with nothing in the page cache. */
+  readonly cold: boolean;
+}
+
+export const importsPart: Part<Asked> = {
   name: 'imports',
   subject: 'many ranks that import many Python modules at once, inside and bare',
   heading: 'Import storm',
@@ -36,7 +43,7 @@ function target(name: string, samples: Samples, group: string) {
   return atMost(name, 1.02, '×', compared(samples, group, INSIDE, BARE, 'wall', 'ratio'));
 }
 
-async function prepare(stage: Stage, { ranks, cold }: Options): Promise<Prepared> {
+async function prepare(stage: Stage, { ranks, cold }: Asked): Promise<Prepared> {
   const root = await RootFileSystem.unpack(stage, 'python', PACKAGES);
   await makeModules(stage, root);
   await stage.importImage('imports', root.directory);

@@ -3,10 +3,10 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { atMost } from '../../target.js';
-import type { Part, Prepared, Variant } from '../part.js';
+import type { Part, Prepared, Variant } from '../../parts/part.js';
 import { RootFileSystem } from '../root-file-system.js';
-import { compared } from '../samples.js';
-import type { Stage } from '../stage.js';
+import { compared } from '../../parts/samples.js';
+import type { Stage } from '../../parts/stage.js';
 
 const GROUP = 'melt';
 const BARE = 'bare';

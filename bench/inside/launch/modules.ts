@@ -2,7 +2,7 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { repository } from '../../../test/cluster/layout.js';
-import type { Stage } from '../stage.js';
+import type { Stage } from '../../parts/stage.js';
 
 /** One with a mount and variables, and one that comes with Berth. */
 export const modules = { small: 'site', mpi: 'openmpi-pmix' } as const;

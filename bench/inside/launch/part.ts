@@ -1,9 +1,9 @@
 /** What volumes, modules, root and a writable image add to a cold launch. */
 import { BuildLog, daemonOf, untilContainers } from '../../berthd.js';
 import { atMost } from '../../target.js';
-import type { Part, Prepared, Values, Variant } from '../part.js';
-import { compared } from '../samples.js';
-import type { Stage } from '../stage.js';
+import type { Part, Prepared, Values, Variant } from '../../parts/part.js';
+import { compared } from '../../parts/samples.js';
+import type { Stage } from '../../parts/stage.js';
 import { ASKED } from './asked.js';
 import { writeModules } from './modules.js';
 import { makeSources, MOST_MOUNTS } from './volumes.js';

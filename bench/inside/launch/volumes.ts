@@ -3,7 +3,7 @@ import { chown, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { account } from '../../../test/cluster/accounts.js';
 import { user } from '../../submit-shell.js';
-import type { Stage } from '../stage.js';
+import type { Stage } from '../../parts/stage.js';
 
 /** How many bind mounts a container has at most. */
 export const MOST_MOUNTS = 100;

@@ -1,9 +1,9 @@
 /** Reading another rank's memory: ranks of sibling user namespaces could not, and would copy twice. */
 import { atLeast } from '../../target.js';
-import type { Part, Prepared, Variant } from '../part.js';
+import type { Part, Prepared, Variant } from '../../parts/part.js';
 import { compileProgram } from '../programs.js';
-import { compared } from '../samples.js';
-import type { Stage } from '../stage.js';
+import { compared } from '../../parts/samples.js';
+import type { Stage } from '../../parts/stage.js';
 
 /** KiB of a read. */
 const SIZES = [64, 256, 1024, 4096] as const;

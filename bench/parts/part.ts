@@ -1,6 +1,5 @@
-/** What a part of the inside bench is: what it compares, and what it has to say of it. */
+/** What a part of a bench is: what it compares, and what it has to say of it. */
 import type { Target } from '../target.js';
-import type { Options } from './arguments.js';
 import type { Samples } from './samples.js';
 import type { Stage } from './stage.js';
 
@@ -36,7 +35,8 @@ export interface Prepared {
   readonly notes: readonly string[];
 }
 
-export interface Part {
+/** @typeParam Own what its bench can be asked for */
+export interface Part<Own = unknown> {
   readonly name: string;
   /** One line, for --help. */
   readonly subject: string;
@@ -45,7 +45,7 @@ export interface Part {
   readonly columns: readonly Column[];
   /** Rounds when none are asked for, the first, which is not counted, among them. */
   readonly rounds: number;
-  readonly prepare: (stage: Stage, options: Options) => Promise<Prepared>;
+  readonly prepare: (stage: Stage, own: Own) => Promise<Prepared>;
   /** What Berth promises, and what was measured of it. */
   readonly targets: (samples: Samples) => readonly Target[];
 }

@@ -1,4 +1,4 @@
-/** The results of the inside bench for people. */
+/** The results of a bench of parts for people. */
 import { machineLines, type Machine } from '../machine.js';
 import { inWords, spread, type Spread } from '../spread.js';
 import { asReport, type Table } from '../table.js';

@@ -7,13 +7,21 @@ import { Cluster } from '../../test/cluster/cluster.js';
 import { requireCommand } from '../../test/cluster/command.js';
 import { errorMessage } from '../../test/cluster/errors.js';
 import type { Progress } from '../bench.js';
-import { PACKAGES } from '../images/reading/bench.js';
 import { mustExec } from '../execute.js';
 import { SubmitShell, user } from '../submit-shell.js';
 
 const IMAGE = 'bench';
 
-export interface StageOptions {
+/** What a bench has set up for it. */
+export interface Setting {
+  /** Debian packages of the image, and the name under which its archive is kept. */
+  readonly rootfs: string;
+  readonly packages: readonly string[];
+  /** Text of berth.toml. */
+  readonly berthConfig?: string;
+}
+
+export interface StageOptions extends Setting {
   /** Beneath which everything is. */
   readonly directory: string;
   readonly signal: AbortSignal;
@@ -21,7 +29,7 @@ export interface StageOptions {
 }
 
 export class Stage {
-  readonly #shells: SubmitShell[] = [];
+  readonly #ends: (() => Promise<void>)[] = [];
 
   private constructor(
     /** With one compute node, n1. */
@@ -31,9 +39,10 @@ export class Stage {
   ) {}
 
   /** Sets the stage, has `work` done on it and removes it, whatever happens. */
-  static async use<T>({ directory, signal, say }: StageOptions, work: (stage: Stage) => Promise<T>): Promise<T> {
+  static async use<T>(options: StageOptions, work: (stage: Stage) => Promise<T>): Promise<T> {
+    const { directory, signal, say, berthConfig = '' } = options;
     say('a Debian root file system (half a minute the first time)');
-    const { tar } = await debianRootfs('python', PACKAGES);
+    const { tar } = await debianRootfs(options.rootfs, options.packages);
     signal.throwIfAborted();
     const base = await mkdtemp(join(directory, 'berth-bench-'));
     let cluster: Cluster | undefined;
@@ -41,7 +50,7 @@ export class Stage {
       // Programs of ordinary users run from there.
       await chmod(base, 0o755);
       say('a cluster of one node');
-      cluster = await Cluster.up({ dir: join(base, 'cluster'), nodes: 1, signal });
+      cluster = await Cluster.up({ dir: join(base, 'cluster'), nodes: 1, berthConfig, signal });
       const stage = new Stage(cluster, signal, say);
       await stage.importImage(IMAGE, tar);
       return await work(stage);
@@ -59,7 +68,7 @@ export class Stage {
     }
   }
 
-  /** Asks for the image of parts that bring their own programs: the Debian with numpy and mpi4py of the images bench. */
+  /** Asks for the image of the setting. */
   readonly image = `--image=${IMAGE}`;
 
   /** The user's home directory, which is at the same place inside and outside: by its name in the cluster. */
@@ -105,12 +114,17 @@ export class Stage {
   ): Promise<SubmitShell> {
     const salloc = allocation === undefined ? [] : ['salloc', '--quiet', '--nodes=1', ...allocation];
     const shell = await SubmitShell.open(this.cluster, name, salloc, environment, this.signal);
-    this.#shells.push(shell);
+    this.afterPart(() => shell.close());
     return shell;
   }
 
-  /** Ends all shells and their allocations. */
-  async closeShells(): Promise<void> {
-    for (const shell of this.#shells.splice(0)) await shell.close();
+  /** Has something of a part undone when it is over. What runs in the cluster ends with that in any case. */
+  afterPart(end: () => Promise<void>): void {
+    this.#ends.push(end);
+  }
+
+  /** Undoes what the part that was measured had set up, and ends its shells with their allocations. */
+  async endPart(): Promise<void> {
+    for (const end of this.#ends.splice(0).reverse()) await end();
   }
 }
