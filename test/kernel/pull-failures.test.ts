@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Image } from '../registry/image.js';
 import { Link } from '../registry/link.js';
+import { Middleman } from '../registry/middleman.js';
 import { Registry } from '../registry/registry.js';
 import { noise } from './import-tools.js';
 import { TestDaemon } from './helpers/daemon.js';
@@ -155,6 +156,73 @@ describe('berth pull says what is wrong when', () => {
   });
 });
 
+describe('a registry that is reached, and does not answer as it should,', () => {
+  let middleman: Middleman;
+  let image: Image;
+  beforeEach(async () => {
+    image = await registry.push('spoilt:1', { layers: [{ content: { 'etc/a': 'spoilt' } }] });
+    middleman = await Middleman.open(registry.port);
+    return () => middleman.close();
+  });
+
+  const pull = (name = 'spoilt:1'): Promise<Result> => alice.pull(`${middleman.host}/${name}`);
+
+  it.each([
+    ['its manifest', '/manifests/', 500, '500 Internal Server Error'],
+    ['its manifest', '/manifests/', 502, '502 Bad Gateway'],
+    ['a manifest that a proxy does not get', '/manifests/', 504, '504 Gateway Timeout'],
+    ['its greeting', /^\/v2\/$/, 503, '503 Service Unavailable'],
+  ])('asked for %s is said to fail, and with what (%#)', async (_, where, status, words) => {
+    const page = { status, type: 'text/html', body: '<html>sorry</html>' };
+    middleman.spoil = (path) => (path.search(where) >= 0 ? page : undefined);
+    const result = await pull();
+    await expectFailure(
+      result,
+      8,
+      'BERTH_REGISTRY_FAILED',
+      `the registry ${middleman.host} answers with an error of its own`,
+    );
+    expect(result.stderr).toContain(`why: it answered ${words}\n`);
+  });
+
+  it('asked for a layer, is asked again', async () => {
+    let refusals = 1;
+    middleman.spoil = (path) => {
+      const isLayer = path.endsWith(image.layers[0]?.digest ?? '') && refusals-- > 0;
+      return isLayer ? { status: 500, type: 'text/plain', body: 'sorry' } : undefined;
+    };
+    const result = await pull();
+    expect(result).toMatchObject({ status: 0 });
+    expect(result.stderr).toMatch(/is fetched again in 1 s: it answered 500 Internal Server Error\n/);
+  });
+
+  it('sends a page in the place of a manifest, or half of one: that is no image', async () => {
+    for (const spoilt of ['<html>log in</html>', undefined, '']) {
+      middleman.spoil = (path, body) =>
+        path.includes('/manifests/') ? { body: spoilt ?? body.subarray(0, body.length / 2) } : undefined;
+      await expectFailure(
+        await pull(),
+        6,
+        'BERTH_PULL_MANIFEST',
+        'its manifest is no JSON: it came damaged, or something else came in its place',
+      );
+    }
+  });
+
+  it('sends another manifest than the one that its digest says', async () => {
+    middleman.spoil = (path, body) =>
+      path.includes('/manifests/sha256:') ? { body: `${body.toString()} ` } : undefined;
+    const result = await pull(`spoilt@${image.manifest.digest}`);
+    await expectFailure(result, 6, 'BERTH_PULL_DIGEST', 'of ', 'is not what the registry announced');
+  });
+
+  it('sends a configuration that is another', async () => {
+    middleman.spoil = (path, body) =>
+      path.endsWith(image.config.digest) ? { body: body.toString().replace('linux', 'linus') } : undefined;
+    await expectFailure(await pull(), 6, 'BERTH_PULL_DIGEST', 'is not what the registry announced');
+  });
+});
+
 describe('a registry that dies half way', () => {
   const size = 6_000_000;
   let image: Image;
@@ -179,6 +247,16 @@ describe('a registry that dies half way', () => {
     expect(result.stderr).toMatch(/: [0-9a-f]{12} is fetched again in 1 s: it broke the connection off\n/);
     expect(link.cuts).toBe(1);
     expect([registry.blobReads(large()), registry.blobReads(small())]).toEqual([2, 1]);
+  });
+
+  it('is asked again by a new skopeo when one was killed, as by a kernel that is short of memory', async () => {
+    link.rate = 3_000_000;
+    const run = alice.start(['pull', '--tls-verify=false', `${link.host}/half:1`]);
+    await expect.poll(() => link.received, { timeout: 10_000 }).toBeGreaterThan(size / 10);
+    for (const pid of alice.running('skopeo')) process.kill(pid, 'SIGKILL');
+    const result = await run.result;
+    expect(result).toMatchObject({ status: 0 });
+    expect(result.stderr).toMatch(/ is fetched again in 1 s: skopeo was killed: is this host short of memory\?\n/);
   });
 
   it('for good is given up, and the next pull goes on where this one ended', async () => {

@@ -136,10 +136,17 @@ describe('what skopeo says becomes', () => {
     ],
     ['Get "https://r/v2/": net/http: TLS handshake timeout', 'BERTH_REGISTRY_UNREACHABLE', 'does not answer in time'],
     [
-      'received unexpected HTTP status: 503 Service Unavailable',
-      'BERTH_REGISTRY_UNREACHABLE',
-      '503 Service Unavailable',
+      'reading manifest 1 in r/app: received unexpected HTTP status: 503 Service Unavailable',
+      'BERTH_REGISTRY_FAILED',
+      'it answered 503 Service Unavailable',
     ],
+    [
+      'pinging container registry r: invalid status code from registry 500 (Internal Server Error)',
+      'BERTH_REGISTRY_FAILED',
+      'it answered 500 Internal Server Error',
+    ],
+    ['fetching blob: invalid status code from registry 522 ()', 'BERTH_REGISTRY_FAILED', 'it answered 522'],
+    ['skopeo ended with SIGKILL', 'BERTH_PULL_FAILED', 'skopeo was killed'],
     // A port is no status.
     [
       'reading manifest 1 in 127.0.0.1:34043/secret: unauthorized: authentication required',

@@ -8,13 +8,18 @@ export interface Subject {
   readonly registry: string;
 }
 
-export type Fault = 'unknown' | 'denied' | 'busy' | 'tls' | 'unreachable' | 'digest' | 'blob' | 'policy' | 'other';
+export type Fault =
+  'unknown' | 'denied' | 'busy' | 'tls' | 'failing' | 'unreachable' | 'digest' | 'blob' | 'policy' | 'killed' | 'other';
+
+/** How a status that is the server's own fault stands in what skopeo says: its number, and its name if it has one. */
+const FAILING = /status(?: code)?(?: from registry)?:? (5\d\d)\b(?: \(?([A-Z][A-Za-z -]*[a-z]))?/;
 
 /**
  * What skopeo says, and registries through it, is known by these words. The first that fits counts. A status stands after a
  * space: after anything else, such a number is part of a port, a name or a digest.
  */
 const faults: readonly (readonly [Fault, RegExp])[] = [
+  ['killed', /^skopeo ended with SIG/],
   ['policy', /rejected by policy|[Ss]ource image rejected|signature was required|policy\.json|is not accepted/],
   [
     'digest',
@@ -28,14 +33,16 @@ const faults: readonly (readonly [Fault, RegExp])[] = [
   ],
   ['denied', /unauthorized|denied|authentication required|invalid username| 40[13]\b|forbidden|no basic auth/i],
   ['tls', /x509|certificate|\btls:|HTTP response to HTTPS client|handshake failure/i],
+  ['failing', FAILING],
   [
     'unreachable',
-    /dial tcp|no such host|connection refused|connection reset|broken pipe|timeout|deadline exceeded|unreachable|no route|\bEOF\b|server misbehaving| 50\d\b|proxyconnect|use of closed/i,
+    /dial tcp|no such host|connection refused|connection reset|broken pipe|timeout|deadline exceeded|unreachable|no route|\bEOF\b|server misbehaving|proxyconnect|use of closed/i,
   ],
 ];
 
 /** What people understand of what Go says. */
 const sentences: readonly (readonly [RegExp, string])[] = [
+  [/^skopeo ended with SIG/, 'skopeo was killed: is this host short of memory?'],
   [/no such host|server misbehaving/, 'the name service knows no host of that name'],
   [/connection refused/, 'nothing takes connections there'],
   [/network is unreachable|no route/, 'this host has no way to it'],
@@ -61,7 +68,7 @@ export function faultOf(error: unknown): Fault {
 
 /** May another attempt end better? */
 export function isPassing(error: unknown): boolean {
-  return faultOf(error) === 'unreachable';
+  return ['unreachable', 'failing', 'killed'].includes(faultOf(error));
 }
 
 /**
@@ -87,6 +94,8 @@ export function explain(
       return new BerthError('BERTH_REGISTRY_BUSY', { registry, why }, cause);
     case 'tls':
       return new BerthError('BERTH_REGISTRY_TLS', { registry, why }, cause);
+    case 'failing':
+      return new BerthError('BERTH_REGISTRY_FAILED', { registry, why }, cause);
     case 'unreachable':
       return new BerthError('BERTH_REGISTRY_UNREACHABLE', { registry, host: hostname(), why }, cause);
     case 'digest':
@@ -99,6 +108,7 @@ export function explain(
       return new BerthError('BERTH_PULL_BLOB', { name, registry, why }, cause);
     case 'policy':
       return new BerthError('BERTH_PULL_POLICY', { name, why }, cause);
+    case 'killed':
     case 'other':
       return new BerthError('BERTH_PULL_FAILED', { name, why }, cause);
   }
@@ -106,6 +116,8 @@ export function explain(
 
 /** skopeo's words as one sentence, without what could be a secret in them. */
 export function sentence(words: string): string {
+  const failing = FAILING.exec(words);
+  if (failing) return `it answered ${[failing[1], failing[2]].filter(Boolean).join(' ')}`;
   const known = sentences.find(([pattern]) => pattern.test(words))?.[1];
   return known ?? lastWords(words);
 }

@@ -41,6 +41,8 @@ export function digestOf(bytes: Buffer): string {
 export function parseDocument(bytes: Buffer, name: string): Document {
   if (bytes.length > MANIFEST_LIMIT) throw unsupported(name, `its manifest has ${bytes.length} bytes`);
   const value = parseJson(bytes);
+  if (value === undefined)
+    throw unsupported(name, 'its manifest is no JSON: it came damaged, or something else came in its place');
   if (!isObject(value)) throw unsupported(name, 'its manifest is not a JSON object');
   if (value['schemaVersion'] === 1)
     throw unsupported(name, "it is of Docker's version 1, which registries gave up in 2016");
