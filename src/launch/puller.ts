@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/index.js';
 import { BerthError } from '../errors/index.js';
 import { parseReference, type Holder, type ImageStore } from '../image/index.js';
@@ -17,10 +18,14 @@ import {
   toldBy,
   type User,
   type Waiter,
+  wasKilled,
 } from './user-process.js';
 
 /** Longest line of progress, in characters: it has some 150 for each layer. */
 const MOST_LINE = 65_536;
+
+/** Milliseconds before a pull that was killed is begun again. */
+const PAUSE = 1000;
 
 /** Whose pull, of what. */
 export interface PullOrder extends User {
@@ -77,7 +82,7 @@ export class Puller {
   }
 
   async #run(order: PullOrder, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
-    const said: Said = { state: undefined };
+    const said: Said = { state: undefined, wasKilled: false };
     const turn = await this.#turn(order, said, waiters, stopped);
     if (!('lease' in turn)) return;
     try {
@@ -110,7 +115,7 @@ export class Puller {
         {
           find: async () => ((await this.#isThere(order)) ? true : undefined),
           held: (found) => (holder = found),
-          tells: () => describeProgress(said.state),
+          tells: () => describe(said),
           signal: AbortSignal.any([limit, stopped]),
         },
       );
@@ -131,31 +136,48 @@ export class Puller {
     }
   }
 
+  /** One that is killed is begun once more: what had arrived is in the store, and memory may have been short for a moment. */
   async #command(order: PullOrder, said: Said, waiters: ReadonlySet<PullWaiter>, stopped: AbortSignal): Promise<void> {
+    const name = nameOf(order);
+    const tell = (text: string): void => {
+      for (const waiter of waiters) waiter.tell(text);
+    };
+    const stopTelling = tellRegularly((inWords) => {
+      const state = describe(said);
+      tell(inWords ? (state === '' ? name : `${name}: ${state}`) : '');
+    });
+    const limit = AbortSignal.timeout(this.config.store.pullTimeout * 1000);
+    try {
+      if (await this.#attempt(order, said, limit, stopped)) return;
+      tell(`${name}: it was killed (is ${nodeOf(order)} short of memory?), and is begun once more`);
+      said.state = undefined;
+      said.wasKilled = true;
+      await sleep(PAUSE, undefined, { signal: stopped });
+      if (await this.#attempt(order, said, limit, stopped)) return;
+      throw failed(order.reference, `berth pull was killed on ${nodeOf(order)}, twice: is that short of memory?`);
+    } finally {
+      stopTelling();
+    }
+  }
+
+  /** Resolves with false when the process was killed, though it was still wanted. */
+  async #attempt(order: PullOrder, said: Said, limit: AbortSignal, stopped: AbortSignal): Promise<boolean> {
     const { reference } = order;
     const argv = [...this.command, 'pull', '--progress=json', '--', reference];
     const child = await spawnAs(order, argv, ['ignore', 'pipe', 'pipe'], { BERTH_SOCKET: this.socket });
     const ended = endOf(child);
-    const seconds = this.config.store.pullTimeout;
-    const limit = AbortSignal.timeout(seconds * 1000);
     const stopEnding = endOnAbort(child, [limit, stopped]);
     const messages = collectMessages(child);
     listen(child, said);
-    const name = nameOf(order);
-    const stopTelling = tellRegularly((inWords) => {
-      const state = describeProgress(said.state);
-      const text = state === '' ? name : `${name}: ${state}`;
-      for (const waiter of waiters) waiter.tell(inWords ? text : '');
-    });
     try {
       const status = await ended;
-      if (limit.aborted) throw tooLong(reference, seconds);
-      if (status === 0) return;
+      if (limit.aborted) throw tooLong(reference, this.config.store.pullTimeout);
+      if (status === 0) return true;
+      if (!stopped.aborted && wasKilled(child, messages())) return false;
       const why = lastWords(messages()) ?? `berth pull ended with status ${status ?? 'unknown'}`;
       const told: Error | undefined = toldBy(messages(), status);
       throw told ?? failed(reference, why);
     } finally {
-      stopTelling();
       stopEnding();
     }
   }
@@ -164,6 +186,14 @@ export class Puller {
 /** How far a pull has said it is. */
 interface Said {
   state: PullState | undefined;
+  /** It is the second one. */
+  wasKilled: boolean;
+}
+
+/** Those who wait on other nodes hear nothing else of it. */
+function describe({ state, wasKilled }: Said): string {
+  const parts = [wasKilled ? 'begun once more after it was killed' : '', describeProgress(state)];
+  return parts.filter((part) => part !== '').join(', ');
 }
 
 function listen(child: ChildProcess, said: Said): void {
@@ -175,8 +205,12 @@ function listen(child: ChildProcess, said: Said): void {
   });
 }
 
-function nameOf({ nodeName, reference }: PullOrder): string {
-  return `${nodeName || hostname()}: pulling ${reference}`;
+function nodeOf({ nodeName }: PullOrder): string {
+  return nodeName || hostname();
+}
+
+function nameOf(order: PullOrder): string {
+  return `${nodeOf(order)}: pulling ${order.reference}`;
 }
 
 function tooLong(reference: string, seconds: number): BerthError {

@@ -199,6 +199,14 @@ export function toldBy(messages: string, status: number | undefined): RemoteErro
   return new RemoteError({ code, exitStatus: status ?? 1, what, why, hint });
 }
 
+/** What unshare(1) of util-linux 2.38 says when its child was killed: it stumbles over its own signal mask, and exits. */
+const STUMBLED = /^unshare: sigprocmask.*$/m;
+
+/** Was a process that has ended killed, such as by the kernel for want of memory? */
+export function wasKilled({ signalCode }: ChildProcess, messages: string): boolean {
+  return signalCode !== null || STUMBLED.test(messages);
+}
+
 /** What a command that told no error said last; undefined when it was silent. */
 export function lastWords(messages: string): string | undefined {
   const last = messages.trim().split('\n').at(-1);

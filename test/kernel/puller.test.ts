@@ -2,6 +2,7 @@
 // place, and does what the test wants; the command itself is tested with registries.
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
 import { ImageStore } from '../../src/image/index.js';
@@ -162,6 +163,55 @@ describe('a pull', () => {
     const line = '{"event":"progress","received":34,"size":80,"bytesPerSecond":12,"secondsLeft":4}';
     await makePuller(`echo '${line}'; sleep 1.3`).pull(app, { ...forEver, tell });
     expect(heard).toEqual(['n1: pulling example.org/app:1: 34 of 80 B, 12 B/s, 4 s left']);
+  });
+
+  describe('that is killed, as by a kernel that is short of memory,', () => {
+    const kill = async (): Promise<void> => {
+      // The process itself, and not what encloses it, which has the same words in its command line.
+      const itself = (): number[] => running('sleep 66.25').filter((pid) => commandOf(pid).startsWith('sleep'));
+      await expect.poll(itself).toHaveLength(1);
+      for (const pid of itself()) process.kill(pid, 'SIGKILL');
+      await expect.poll(() => running('sleep 66.25')).toEqual([]);
+    };
+
+    it('is begun once more, and those who wait hear of it', async () => {
+      const heard: string[] = [];
+      const tell = (text: string): void => {
+        if (text !== '') heard.push(text);
+      };
+      const puller = makePuller('[ $(wc -l <starts) = 1 ] || exit 0; exec sleep 66.25');
+      const pulled = puller.pull(app, { ...forEver, tell });
+      await kill();
+      await pulled;
+      expect(starts()).toBe(2);
+      expect(heard).toContain(
+        'n1: pulling example.org/app:1: it was killed (is n1 short of memory?), and is begun once more',
+      );
+    });
+
+    it('fails when that happens again', async () => {
+      const pulled = makePuller('exec sleep 66.25').pull(app, forEver);
+      pulled.catch(() => undefined);
+      await kill();
+      await kill();
+      await expect(pulled).rejects.toMatchObject({
+        code: 'BERTH_PULL_FAILED',
+        why: 'berth pull was killed on n1, twice: is that short of memory?',
+      });
+      expect(starts()).toBe(2);
+    });
+
+    it('is not begun again when nobody waits any more', async () => {
+      const only = waiter();
+      const pulled = makePuller('exec sleep 66.25').pull(app, only);
+      pulled.catch(() => undefined);
+      await untilRunning('sleep 66.25');
+      only.leave();
+      await expect(pulled).rejects.toMatchObject({ why: 'whoever waited for it is gone' });
+      await expect.poll(() => running('sleep 66.25'), { timeout: 5000 }).toEqual([]);
+      await sleep(1500);
+      expect(starts()).toBe(1);
+    });
   });
 
   it('takes no longer than the site allows', async () => {

@@ -154,6 +154,21 @@ describe('without berthd on the submit host', () => {
     expect(stderr).toMatch(/^berth: n1: pulling \S+: n2 pulls it, [\d.]+ of [\d.]+ MB/m);
   });
 
+  it('a pull that the kernel kills, for want of memory, is begun again, and the step runs', async () => {
+    const image = await push('killed');
+    link.rate = 300_000;
+    // What encloses it has the same words in its command line.
+    const { status, stdout, stderr } = await shell(`
+      srun -N2 -n4 --image=${image} /bin/show & step=$!
+      until pid=$(pgrep -f '^[^ ]*node [^ ]*cli.js pull .*${image}'); do sleep 0.05; done
+      sleep 1; kill -KILL $pid; wait $step`);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'killed\n'.repeat(4) });
+    // Of the pull of this node, or of the other one.
+    expect(stderr).toMatch(
+      /^berth: n1: pulling \S+: (it was killed|n2 pulls it, begun once more after it was killed)/m,
+    );
+  });
+
   it('a pull may take longer than a rank waits for a container', async () => {
     const image = await push('slow');
     link.rate = 300_000;
