@@ -188,6 +188,42 @@ describe('over TCP', () => {
     expect(headers.allow).toBe('GET, HEAD, OPTIONS');
   });
 
+  // What curl --http2 sends; an OpenSSL client; a list with the one that there is; and anything else.
+  it.each(['h2c', 'TLS/1.0', 'websocket, h2c', 'x'])('an upgrade to %s is left alone', async (protocol) => {
+    const upgrade = { connection: 'Upgrade, HTTP2-Settings', upgrade: protocol, 'http2-settings': 'AAMAAABkAAQAoAAA' };
+    const asking = (path: string, options: { method?: string; headers?: Record<string, string> } = bearing(TOKEN)) =>
+      get(overTcp, path, { ...options, headers: { ...options.headers, ...upgrade } });
+    const page = await asking('/', {});
+    expect(page).toMatchObject({
+      status: 200,
+      headers: { 'content-type': expect.stringContaining('text/html') as string },
+    });
+    expect(page.body).toBe((await get(overTcp, '/')).body);
+    expect(page.headers['content-security-policy']).toBe((await get(overTcp, '/')).headers['content-security-policy']);
+    expect(JSON.parse((await asking('/v1/state')).body)).toMatchObject({ uid: 0 });
+    expect((await asking('/v1/state', {})).status).toBe(401);
+    expect((await asking('/v1/nothing')).status).toBe(404);
+    expect((await asking('/v1/events')).status).toBe(426);
+    expect(await asking('/v1/state', { method: 'HEAD', ...bearing(TOKEN) })).toMatchObject({ status: 200, body: '' });
+    expect((await asking('/v1/state', { method: 'POST', ...bearing(TOKEN) })).status).toBe(405);
+    expect((await asking('/', { headers: { host: 'evil.example' } })).status).toBe(421);
+  });
+
+  it('a real client that would rather speak HTTP/2 gets the page', () => {
+    const url = `http://127.0.0.1:${(overTcp as { port: number }).port}/`;
+    const page = execFileSync('curl', ['--silent', '--show-error', '--fail', '--http2', url], { encoding: 'utf8' });
+    expect(page).toContain('<!doctype html>');
+  });
+
+  it('a WebSocket elsewhere than at the stream is refused, as all else is', async () => {
+    const upgrade = { connection: 'Upgrade', upgrade: 'WebSocket', 'sec-websocket-version': '13' };
+    const headers = { ...bearing(TOKEN).headers, ...upgrade, 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
+    const { status, headers: answered, body } = await get(overTcp, '/v1/state', { headers });
+    expect(status).toBe(404);
+    expect(answered).toMatchObject({ connection: 'close', 'x-content-type-options': 'nosniff' });
+    expect(JSON.parse(body)).toMatchObject({ error: { code: 'BERTH_EVENTS_REQUEST' } });
+  });
+
   it('a connection is one request, whatever comes with it', async () => {
     const socket = connect('port' in overTcp ? overTcp.port : 0, '127.0.0.1');
     let text = '';

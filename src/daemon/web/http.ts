@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, ServerResponse, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
@@ -95,7 +95,9 @@ export class Http {
     this.#names = ownNames(parts.config.events.names);
     this.#server.on('request', (request, response) => void this.#respond(request, response));
     this.#server.on('upgrade', (request, socket, head) => {
-      this.#upgrade(request, socket, head);
+      // Any other protocol may be left alone (RFC 9110, 7.8): curl --http2 asks for one with each request.
+      if (request.headers.upgrade?.toLowerCase() === 'websocket') this.#upgrade(request, socket, head);
+      else void this.#respond(request, responseTo(request));
     });
   }
 
@@ -117,13 +119,16 @@ export class Http {
 
   async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const way = this.#wayOf(request);
-    const answer = await this.#answer(request, way).catch((error: unknown) => failure(error));
+    this.#send(request, response, await this.#answer(request, way).catch((error: unknown) => failure(error)));
+  }
+
+  #send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
     response.writeHead(answer.status, {
       'Content-Type': answer.type,
       'Cache-Control': 'no-store',
       'X-Content-Type-Options': 'nosniff',
       'Referrer-Policy': 'no-referrer',
-      ...this.#corsHeaders(request, way),
+      ...this.#corsHeaders(request),
       ...answer.headers,
       Connection: 'close',
     });
@@ -172,15 +177,7 @@ export class Http {
         this.parts.readers.add(viewer, sinceOf(url), opened, socket);
       });
     } catch (error) {
-      const { status, type, body, headers } = failure(error);
-      const lines = Object.entries({
-        ...headers,
-        'Content-Type': type,
-        'Content-Length': Buffer.byteLength(body),
-        Connection: 'close',
-      });
-      const text = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
-      socket.end(`HTTP/1.1 ${status} Refused\r\n${text}\r\n${body.toString()}`);
+      this.#send(request, responseTo(request), failure(error));
     }
   }
 
@@ -213,7 +210,8 @@ export class Http {
     return sourceOf(headers.origin, here, this.parts.config.events.origins);
   }
 
-  #corsHeaders(request: IncomingMessage, way: Way): Record<string, string> {
+  #corsHeaders(request: IncomingMessage): Record<string, string> {
+    const way = this.#wayOf(request);
     if (way.viewer !== undefined) return {};
     const { origin } = request.headers;
     if (origin === undefined || this.#source(request.headers, way) !== 'allowed') return { Vary: 'Origin' };
@@ -240,6 +238,17 @@ export class Http {
     const report = await this.parts.health.answer({ uid, pid: 0, request });
     return { status: 200, type: JSON_TYPE, body: report.text };
   }
+}
+
+/** A response to a request that Node's server has left to us, with its connection, as it asks for an upgrade. */
+function responseTo(request: IncomingMessage): ServerResponse {
+  const { socket } = request;
+  const response = new ServerResponse(request);
+  response.assignSocket(socket);
+  response.once('finish', () => socket.destroySoon());
+  // Nobody reads what else the client says, and what was not read when a connection is closed would take the answer with it.
+  socket.resume();
+  return response;
 }
 
 const JSON_TYPE = 'application/json; charset=utf-8';
