@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
+import { systemWords } from '../errors/index.js';
 import { builderExecutable, native, type Builder } from '../native/index.js';
 import { frame, FrameReader } from '../protocol/index.js';
 
@@ -171,7 +172,7 @@ export class ProbeSession {
     const [call = verb, object = '', errno = ''] = output.toString().trimEnd().split('\n');
     if (status !== 1) throw new ProbeFailure('failed', output.toString().trim() || `${verb} ended with ${status}`);
     const code = getSystemErrorName(-Number(errno));
-    throw new ProbeFailure('failed', `${call}: ${object}: ${code}`, code);
+    throw new ProbeFailure('failed', `${call}: ${object}: ${systemWords(code)}`, code);
   }
 
   /**

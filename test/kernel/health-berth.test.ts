@@ -110,7 +110,7 @@ describe('what is broken about Berth, the kernel and the store', () => {
     {
       what: 'user namespaces forbidden by the kernel',
       found: 'user-namespaces',
-      text: /users cannot make user namespaces: unshare: user namespace: EPERM/,
+      text: /users cannot make user namespaces: unshare: user namespace: operation not permitted/,
       hint: /userns = "off"/,
       prepare: () => ({ shell: `exec ${program('forbid-userns')} "$@"` }),
     },
@@ -140,7 +140,7 @@ describe('what is broken about Berth, the kernel and the store', () => {
     {
       what: 'no loop device to be had',
       found: 'loop-devices',
-      text: /no loop device can be had: open: \/dev\/loop\d+: ENOENT/,
+      text: /no loop device can be had: open: \/dev\/loop\d+: no such file or directory/,
       hint: /losetup --list/,
       prepare: () => ({
         shell: inOwnMounts(`
@@ -210,7 +210,7 @@ describe('what is broken about Berth, the kernel and the store', () => {
     {
       what: 'a read-only store',
       found: 'store-writable',
-      text: /EROFS/,
+      text: /cannot be written to: .*: read-only file system/,
       hint: /read-only/,
       prepare: () => {
         mount(store(), '-t', 'tmpfs', '-o', 'mode=700', 'store');
@@ -225,6 +225,15 @@ describe('what is broken about Berth, the kernel and the store', () => {
       hint: /anew/,
       breakIt: () => {
         writeFileSync(store('refs', 'site', 'debian:12.json'), '{"name":"debian:12","digest":"sha256:');
+      },
+    },
+    {
+      what: 'a record that cannot be read',
+      found: 'store-records',
+      text: /debian:12\.json cannot be read: illegal operation on a directory/,
+      hint: /anew/,
+      breakIt: () => {
+        mkdirSync(store('refs', 'site', 'debian:12.json'));
       },
     },
     {

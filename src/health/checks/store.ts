@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { basename, join } from 'node:path';
-import { errorCode } from '../../errors/index.js';
+import { errorCode, systemWords } from '../../errors/index.js';
 import { Layout } from '../../image/layout.js';
 import { parseRecord } from '../../image/record.js';
 import { currentOwner, isStale } from '../../image/temporary.js';
@@ -151,8 +151,7 @@ async function checkRecords({ config, probe, memory }: Context): Promise<Verdict
   const { matches, files } = await probe.read(patterns, turn.next, RECORDS_A_RUN);
   turn.next = turn.next + RECORDS_A_RUN >= matches ? 0 : turn.next + RECORDS_A_RUN;
   for (const { path, content, code } of files) {
-    // Removed between being listed and being read.
-    const fault = content === undefined ? (code === 'ENOENT' ? undefined : code) : faultOf(path, content, layout);
+    const fault = content === undefined ? unreadable(code ?? '') : faultOf(path, content, layout);
     if (fault === undefined) turn.torn.delete(path);
     else turn.torn.set(path, fault);
   }
@@ -160,6 +159,11 @@ async function checkRecords({ config, probe, memory }: Context): Promise<Verdict
   if (torn.length > 0) return fail(some(torn.map(([path, fault]) => `${path} ${fault}`)));
   const share = matches > files.length ? `${files.length} of ${matches}, the others in turn` : count(matches, 'record');
   return pass(share);
+}
+
+/** Undefined for what was removed between being listed and being read. */
+function unreadable(code: string): string | undefined {
+  return code === 'ENOENT' ? undefined : `cannot be read: ${systemWords(code)}`;
 }
 
 function faultOf(path: string, content: string, layout: Layout): string | undefined {
