@@ -17,6 +17,12 @@ export interface Verdict {
 export type Family =
   'installation' | 'kernel' | 'store' | 'containers' | 'modules' | 'files' | 'slurm' | 'hardware' | 'site';
 
+/** What the id of each of the site's own checks is like. */
+export const SITE_CHECK_ID = /^site-[a-z0-9-]+$/;
+
+/** The one instead of them when it cannot be told which there are. */
+export const SITE_DIRECTORY_ID = 'site';
+
 /** One row of the table that docs/health.md shows. */
 export interface CheckWords {
   /** Lower case with hyphens; stable: sites name it in [health] skip, and Slurm shows it in a node's reason. */

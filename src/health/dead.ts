@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config/index.js';
-import { settle, slurmdAbove, type Tally } from './drain.js';
+import { settle, slurmdAbove } from './drain.js';
 
 /** What is kept between calls, as there is no daemon to keep it. */
 interface Kept {
@@ -28,10 +28,10 @@ export async function reportDeadDaemon({ health, daemon }: Config, nodeName: str
   mkdirSync(daemon.runtimeDirectory, { recursive: true, mode: 0o755 });
   writeFileSync(file, JSON.stringify(kept), { mode: 0o600 });
   if (slurmd !== '' && slurmd !== before?.slurmd) return undefined;
-  const tallies = new Map<string, Tally>([['daemon', { fails: kept.fails, passes: 0 }]]);
   if (kept.fails < health.drainAfter) return undefined;
   const name = nodeName || (hostname().split('.')[0] ?? '');
-  return (await settle(name, tallies, health, () => TEXT)).done;
+  const tallies = new Map([['daemon', { fails: kept.fails, passes: 0 }]]);
+  return (await settle(name, { tallies, textOf: () => TEXT, absentFor: () => 0 }, health)).done;
 }
 
 /** berthd is there again: its failures are counted anew. */

@@ -27,7 +27,27 @@ failed, and otherwise 1. A check that fails is one cause: checks that would fail
 
 Each check may take 5 s, all together 20 s. Whatever may hang (file systems, devices, programs) is asked by a process of its own,
 which is killed when it takes longer than 3 s. One that the kernel does not let die is reported and not asked again before it
-has gone. [Administrators' guide](administrators.md#health-checks) has how to set Slurm's HealthCheckProgram and draining.
+has gone. [Administrators' guide](administrators.md#health-checks) has how to set Slurm's HealthCheckProgram.
+
+## Draining
+
+With \`[health] drain = true\`, Slurm's HealthCheckProgram has berthd drain the node and resume it. Only what Berth has drained is
+its to resume, and the node's reason in Slurm says so: \`berth: CHECK, CHECK: what was found\`. It is resumed after \`resume_after\` runs
+in a row in which each of these checks
+
+- passed or warned, or
+- was not there: a check of the site's that was removed, or one of Berth's in \`[health] skip\`. What does not exist cannot fail, and
+  cannot pass either. berthd's log names it: \`no longer checked: CHECK\`.
+
+A check that is there and could not find out (\`unknown\`) keeps the node drained, and so does any other that fails. The directory of the
+site's checks that cannot be read is \`unknown\` for all of them. A reason that begins with \`berth: \` and names what never was a check is
+somebody else's. With \`drain = false\` nothing is resumed either: \`scontrol update NodeName=n1 State=UNDRAIN\`.
+
+Slurm has no "if the reason is still this one". Berth asks for the node's state and reason, and tells Slurm what it decided at once. A
+reason that somebody sets in these few milliseconds (longer where a busy controller keeps scontrol waiting) is lost: if Berth was
+draining the node, its reason takes the place of the other, and the node is later resumed; if it was resuming the node, the node
+comes back. scontrol and sinfo cannot show it afterwards, and Berth cannot notice; slurmctld's log has both changes. A look at
+\`sinfo -R\` after draining a node by hand is enough: a reason that is there stays.
 
 This page is written from the table in \`src/health/checks/\` by \`npx vitest run test/unit/health.test.ts -u\`.
 `;
@@ -36,7 +56,7 @@ const SITE = `## The site's own
 
 Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the id \`site-NAME\`,
 or \`site-NAME-2\` where two are named alike. File and directory must belong to root
-and be writable by root alone, or the file is not used, and says so.
+and be writable by root alone, or the file is not used, and says so: the check is \`unknown\`, as it is for a rule with a mistake.
 
 - An executable: exit status 0 is pass, 1 warn, 2 fail, anything else unknown. The first line of its output is shown. It gets no
   arguments, only \`PATH\`, \`LC_ALL=C\` and \`SLURM_CONF\` as environment, and 4.5 s.

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { reasonOf } from '../errors/index.js';
-import type { Status } from './check.js';
+import { drainworthy, type DrainRules, type History } from './drain-history.js';
 
 const run = promisify(execFile);
 
@@ -24,18 +24,6 @@ const MOST_ANCESTORS = 8;
 /** States in which a node is not Berth's to drain or resume, whatever else it is. */
 const UNUSABLE = /^(DOWN|FAIL|MAINT|POWER|REBOOT|FUTURE|UNKNOWN|NOT_RESPONDING)/;
 
-export interface DrainRules {
-  readonly drainAfter: number;
-  readonly resumeAfter: number;
-}
-
-/** What a check has shown, asked by Slurm, time after time. */
-export interface Tally {
-  /** In a row, up to now. */
-  readonly fails: number;
-  readonly passes: number;
-}
-
 /** A node as scontrol shows it. */
 export interface NodeInSlurm {
   /** In capitals: IDLE, DRAIN, DOWN, NOT_RESPONDING, … */
@@ -45,25 +33,15 @@ export interface NodeInSlurm {
 }
 
 export type Step =
-  { readonly do: 'nothing' } | { readonly do: 'drain'; readonly reason: string } | { readonly do: 'resume' };
+  | { readonly do: 'nothing' }
+  | { readonly do: 'drain'; readonly reason: string }
+  | {
+      readonly do: 'resume';
+      /** Of the checks that it was drained for, those that there no longer are. */
+      readonly gone: readonly string[];
+    };
 
 const NOTHING: Step = { do: 'nothing' };
-
-/** Counts one more run. What could not be found out is neither a failure nor a pass. */
-export function tally(before: Tally | undefined, status: Status): Tally {
-  const { fails, passes } = before ?? { fails: 0, passes: 0 };
-  if (status === 'fail') return { fails: fails + 1, passes: 0 };
-  // A warning is no reason to keep a node that failed from its jobs.
-  if (status === 'pass' || status === 'warn') return { fails: 0, passes: passes + 1 };
-  return { fails: 0, passes: 0 };
-}
-
-/**
- * The checks that have failed often enough.
- */
-export function drainworthy(tallies: ReadonlyMap<string, Tally>, { drainAfter }: DrainRules): string[] {
-  return [...tallies].filter(([, { fails }]) => fails >= drainAfter).map(([id]) => id);
-}
 
 /** "berth: ID, ID: what the first found"; of very many, the first, as half an id is nobody's. */
 export function reasonFor(ids: readonly string[], text: string): string {
@@ -83,17 +61,9 @@ export function checksIn(reason: string): string[] | undefined {
   return ids.split(',').map((id) => id.trim());
 }
 
-/**
- * What to do about the node, by what Slurm says of it now.
- *
- * @param textOf what a check found
- */
-export function decide(
-  node: NodeInSlurm,
-  tallies: ReadonlyMap<string, Tally>,
-  rules: DrainRules,
-  textOf: (id: string) => string,
-): Step {
+/** What to do about the node, by what Slurm says of it now. */
+export function decide(node: NodeInSlurm, history: History, rules: DrainRules): Step {
+  const { tallies, textOf, absentFor } = history;
   const failing = drainworthy(tallies, rules);
   const isDrained =
     node.states.includes('DRAIN') || node.states.includes('DRAINED') || node.states.includes('DRAINING');
@@ -106,9 +76,10 @@ export function decide(
   }
   const ours = checksIn(node.reason);
   if (!isDrained || isElse || ours === undefined) return NOTHING;
-  const isWell = ours.every((id) => (tallies.get(id)?.passes ?? 0) >= rules.resumeAfter);
+  const gone = ours.filter((id) => absentFor(id) >= rules.resumeAfter);
+  const isWell = ours.every((id) => gone.includes(id) || (tallies.get(id)?.passes ?? 0) >= rules.resumeAfter);
   const isFailing = [...tallies.values()].some(({ fails }) => fails > 0);
-  return isWell && !isFailing ? { do: 'resume' } : NOTHING;
+  return isWell && !isFailing ? { do: 'resume', gone } : NOTHING;
 }
 
 /**
@@ -119,12 +90,11 @@ export function decide(
  */
 export async function settle(
   name: string,
-  tallies: ReadonlyMap<string, Tally>,
+  history: History,
   rules: DrainRules,
-  textOf: (id: string) => string,
 ): Promise<{ readonly node: NodeInSlurm; readonly done: string | undefined }> {
   const node = parseNode(await scontrol('--oneliner', 'show', 'node', name));
-  const step = decide(node, tallies, rules, textOf);
+  const step = decide(node, history, rules);
   if (step.do === 'drain') {
     await scontrol('update', `NodeName=${name}`, 'State=DRAIN', `Reason=${step.reason}`);
     return { node, done: `drained ${name}: ${step.reason}` };
@@ -132,7 +102,8 @@ export async function settle(
   if (step.do === 'resume') {
     // UNDRAIN, unlike RESUME, does not bring back a node that went down meanwhile.
     await scontrol('update', `NodeName=${name}`, 'State=UNDRAIN');
-    return { node, done: `resumed ${name}, which was drained with "${node.reason}"` };
+    const gone = step.gone.length > 0 ? `; no longer checked: ${step.gone.join(', ')}` : '';
+    return { node, done: `resumed ${name}, which was drained with "${node.reason}"${gone}` };
   }
   return { node, done: undefined };
 }

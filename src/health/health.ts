@@ -6,11 +6,12 @@ import { v1 } from '../protocol/index.js';
 import { Memory, type Check } from './check.js';
 import { siteChecks } from './checks/site.js';
 import { forgetDeadDaemon } from './dead.js';
-import { checksIn, drainworthy, settle, slurmdAbove, tally, type Tally } from './drain.js';
+import { checksIn, settle, slurmdAbove } from './drain.js';
+import { Counted, drainworthy } from './drain-history.js';
 import { realPlaces, type Places } from './places.js';
 import { ProbeSession, StuckQuestions } from './probe.js';
 import { asJson, asNagios, asPrometheus, asText, type Report, type Results } from './report.js';
-import { Runner, type Finding } from './run.js';
+import { Runner } from './run.js';
 import { SlurmFacts } from './slurm-facts.js';
 import { checks } from './table.js';
 
@@ -45,9 +46,9 @@ export class Health {
   readonly #memory = new Memory();
   #results: Results | undefined;
   #running: Promise<Results> | undefined;
-  readonly #tallies = new Map<string, Tally>();
-  /** The time of the results that are in the tallies already. */
-  #counted = 0;
+  readonly #counted = new Counted(checks.map(({ id }) => id));
+  /** The time of the results that are counted already. */
+  #countedTime = 0;
   /** The slurmd that asked last: the first time it asks, it has not registered its node yet. */
   #slurmd: string | undefined;
   /** May Slurm have this node drained with a reason of ours? Not known until it was asked once. */
@@ -116,28 +117,20 @@ export class Health {
     return all.filter(({ id }) => !skip.includes(id));
   }
 
-  #count(findings: readonly Finding[]): void {
-    for (const { id, status } of findings) this.#tallies.set(id, tally(this.#tallies.get(id), status));
-    for (const id of this.#tallies.keys()) {
-      if (!findings.some((finding) => finding.id === id)) this.#tallies.delete(id);
-    }
-  }
-
   /** @param slurmd whoever asked on Slurm's behalf; undefined when slurmd is not above the client */
   #tellSlurm({ time, findings }: Results, slurmd: string | undefined, nodeName: string): void {
     const { config, report } = this.parts;
     // What was found once counts once, however often it is told.
-    if (time !== this.#counted) this.#count(findings);
-    this.#counted = time;
+    if (time !== this.#countedTime) this.#counted.count(findings);
+    this.#countedTime = time;
     const isFirst = slurmd !== undefined && slurmd !== this.#slurmd;
     this.#slurmd = slurmd ?? this.#slurmd;
     if (!config.health.drain || isFirst || this.#telling) return;
-    const failing = drainworthy(this.#tallies, config.health);
+    const failing = drainworthy(this.#counted.tallies, config.health);
     if (failing.length === 0 && !this.#mayBeDrained) return;
     this.#telling = true;
     const name = nodeName || (hostname().split('.')[0] ?? '');
-    const textOf = (id: string): string => findings.find((finding) => finding.id === id)?.text ?? '';
-    void settle(name, this.#tallies, config.health, textOf)
+    void settle(name, this.#counted, config.health)
       .then(({ node, done }) => {
         if (done !== undefined) report(done);
         this.#mayBeDrained =

@@ -136,7 +136,7 @@ describe('what is broken about the node', () => {
     {
       what: "a site's program that others may change",
       found: 'site-open',
-      status: 'warn',
+      status: 'unknown',
       text: /^not run: others than root may write to /,
       hint: /site's own check/,
       prepare: () => {

@@ -1,5 +1,5 @@
 // What Berth asks of Slurm, and when, seen by a scontrol that notes what it is told. Real drains: test/slurm/health.test.ts.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -64,6 +64,17 @@ describe('Slurm', () => {
     await runHealth(daemon.socket, '--max-age', '0');
     await runHealth(daemon.socket, '--max-age', '0');
     expect(told()).toEqual([]);
+  });
+
+  it('is told to take the node back when the check that it was drained for is there no longer', async () => {
+    await startWith(`echo 'NodeName=n1 State=IDLE+DRAIN Reason=berth: site-bad: bad [root@2026-01-01T00:00:00]'`);
+    await slurmdAsks(3);
+    rmSync(path('health.d', 'bad'));
+    await slurmdAsks(2);
+    expect(told()).not.toContain('update NodeName=n1 State=UNDRAIN');
+    await slurmdAsks(2);
+    await expect.poll(told).toContain('update NodeName=n1 State=UNDRAIN');
+    await expect.poll(() => daemon.log).toContain('no longer checked: site-bad');
   });
 
   it('that does not answer keeps nobody waiting, and is not asked again meanwhile', async () => {

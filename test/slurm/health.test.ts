@@ -1,5 +1,5 @@
 // Slurm's HealthCheckProgram drains and resumes nodes, and keeps its hands off what is not Berth's.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tmpdir } from 'node:os';
@@ -121,6 +121,17 @@ describe('a node whose check fails', () => {
     await shell('n1', 'rm /run/berth/broken');
     await checked(5);
     expect(await stateOf('n1')).toMatchObject({ isDrained: true, reason: 'waits for a spare part' });
+  });
+
+  it('is resumed when the site removes that check', async () => {
+    const checks = join(cluster.layout.berthEtc, 'health.d');
+    await writeFile(join(checks, 'removed'), '#!/bin/sh\necho broken; exit 2\n', { mode: 0o755 });
+    await isDrained('n1');
+    await isDrained('n2');
+    await rm(join(checks, 'removed'));
+    await isResumed('n1');
+    await isResumed('n2');
+    expect(await readFile(cluster.layout.logFile('n1', 'berthd'), 'utf8')).toContain('no longer checked: site-removed');
   });
 
   it('does not flap with a check that does: it is not drained', async () => {

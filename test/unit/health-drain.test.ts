@@ -1,7 +1,9 @@
 // When Slurm is told to drain or resume a node, and when not.
 import { describe, expect, it } from 'vitest';
 import type { Status } from '../../src/health/check.js';
-import { checksIn, decide, parseNode, reasonFor, tally, type Tally } from '../../src/health/drain.js';
+import { checksIn, decide, parseNode, reasonFor } from '../../src/health/drain.js';
+import { Counted, tally, type History, type Tally } from '../../src/health/drain-history.js';
+import type { Finding } from '../../src/health/run.js';
 
 const RULES = { drainAfter: 2, resumeAfter: 3 };
 const IDLE = parseNode('NodeName=n1 State=IDLE ThreadsPerCore=1');
@@ -17,13 +19,34 @@ function after(...statuses: readonly Status[]): Tally {
   return counted ?? { fails: 0, passes: 0 };
 }
 
+/** What is known where every check that there was is there. */
+function history(tallies: Readonly<Record<string, Tally>>): History {
+  return { tallies: new Map(Object.entries(tallies)), textOf: () => '0.1 % free', absentFor: () => 0 };
+}
+
 function step(node: ReturnType<typeof parseNode>, tallies: Readonly<Record<string, Tally>>) {
-  return decide(node, new Map(Object.entries(tallies)), RULES, () => 'full').do;
+  return decide(node, history(tallies), RULES).do;
+}
+
+const finding = (id: string, status: Status): Finding => ({
+  id,
+  family: 'site',
+  status,
+  text: 'found',
+  hint: '',
+  milliseconds: 1,
+});
+
+/** What is decided about a node after runs of the checks that found this. */
+function afterRuns(node: ReturnType<typeof parseNode>, ...runs: readonly Readonly<Record<string, Status>>[]) {
+  const counted = new Counted(['store-space', 'clock']);
+  for (const run of runs) counted.count(Object.entries(run).map(([id, status]) => finding(id, status)));
+  return decide(node, counted, RULES);
 }
 
 describe('a node', () => {
   it('is drained when the same check has failed often enough, with a reason that names it', () => {
-    const decision = decide(IDLE, new Map([['store-space', after('fail', 'fail')]]), RULES, () => '0.1 % free');
+    const decision = decide(IDLE, history({ 'store-space': after('fail', 'fail') }), RULES);
     expect(decision).toEqual({ do: 'drain', reason: 'berth: store-space: 0.1 % free' });
   });
 
@@ -87,6 +110,52 @@ describe('a node', () => {
     expect(step(both, { canary: well })).toBe('nothing');
     expect(step(both, { canary: well, 'store-space': well })).toBe('resume');
   });
+});
+
+describe('a node that Berth drained for a check that there is no longer', () => {
+  const site = drained('berth: site-scratch: not mounted');
+  const other = { clock: 'pass' } as const;
+
+  it.each([
+    ["a check of the site's that was removed", site, ['site-scratch']],
+    ["a check of Berth's that is skipped now", drained(OURS), ['store-space']],
+  ])('is resumed after as many runs as passes would take: %s', (_, node, gone) => {
+    expect(afterRuns(node, other, other)).toEqual({ do: 'nothing' });
+    expect(afterRuns(node, other, other, other)).toEqual({ do: 'resume', gone });
+  });
+
+  it('is resumed so many runs after the check was there last', () => {
+    const failing = { ...other, 'site-scratch': 'fail' } as const;
+    expect(afterRuns(site, failing, other, other)).toEqual({ do: 'nothing' });
+    expect(afterRuns(site, failing, other, other, other)).toEqual({ do: 'resume', gone: ['site-scratch'] });
+  });
+
+  it.each([
+    ['while the check is there, and cannot tell', { ...other, 'site-scratch': 'unknown' }],
+    ["while the directory of the site's checks cannot be read", { ...other, site: 'unknown' }],
+    ['while another check fails', { clock: 'fail' }],
+  ] as const)('is not resumed %s', (_, run) => {
+    expect(afterRuns(site, run, run, run, run)).toEqual({ do: 'nothing' });
+  });
+
+  it('is not resumed for having been without it before the directory could not be read', () => {
+    const unreadable = { ...other, site: 'unknown' } as const;
+    expect(afterRuns(site, other, other, other, unreadable, other, other)).toEqual({ do: 'nothing' });
+  });
+
+  it('is resumed only when the other checks that it was drained for pass', () => {
+    const both = drained('berth: site-scratch, clock: not mounted');
+    const unknown = { clock: 'unknown' } as const;
+    expect(afterRuns(both, unknown, unknown, unknown)).toEqual({ do: 'nothing' });
+    expect(afterRuns(both, other, other, other)).toEqual({ do: 'resume', gone: ['site-scratch'] });
+  });
+
+  it.each(['berth: upgrade: until Friday', 'berth: site', 'berth: site scratch is mended: bob', 'berth: : x'])(
+    'is not meant by "%s", which somebody else has written',
+    (reason) => {
+      expect(afterRuns(drained(reason), other, other, other, other)).toEqual({ do: 'nothing' });
+    },
+  );
 });
 
 describe('a reason', () => {

@@ -28,6 +28,37 @@ describe("a site's checks", () => {
   });
 });
 
+describe("a site's checks that cannot be done", () => {
+  const found = async (directory: string): Promise<Readonly<Record<string, string>>> => {
+    const checks = siteChecks(directory);
+    const verdicts = await Promise.all(checks.map(async (check) => check.run(nodeWith({}))));
+    return Object.fromEntries(checks.map(({ id }, i) => [id, `${verdicts[i]?.status}: ${verdicts[i]?.text}`]));
+  };
+
+  it('are none where there is no directory', async () => {
+    expect(await found(join(root(), 'absent'))).toEqual({});
+  });
+
+  // Where they would only be gone, a node that was drained because of one would be resumed.
+  it('are not known where the directory cannot be read', async () => {
+    const directory = siteWith({ scratch: '' });
+    expect(await found(join(directory, 'scratch'))).toEqual({
+      site: expect.stringMatching(/^unknown: the site's own checks are not known: not a directory/) as string,
+    });
+  });
+
+  it('are neither passes nor failures: unsafe, no program, or a rule with a mistake', async () => {
+    const directory = siteWith({ 'a.toml': 'file = 1\n', b: '#!/bin/sh\n', c: '#!/bin/sh\n' });
+    chmodSync(join(directory, 'b'), 0o777);
+    chmodSync(join(directory, 'c'), 0o644);
+    expect(await found(directory)).toEqual({
+      'site-a': expect.stringMatching(/^unknown: not run: .*a\.toml: file is to be a string$/) as string,
+      'site-b': expect.stringMatching(/^unknown: not run: others than root may write to /) as string,
+      'site-c': expect.stringMatching(/^unknown: not run: .* is neither executable nor a \.toml rule$/) as string,
+    });
+  });
+});
+
 describe('many questions at once', () => {
   it('are all answered, in turn', async () => {
     const { probe } = nodeWith({});

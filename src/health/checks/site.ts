@@ -1,10 +1,9 @@
-import { readFileSync, lstatSync } from 'node:fs';
+import { readdirSync, readFileSync, lstatSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
-import { reasonOf } from '../../errors/index.js';
-import { fail, pass, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
-import { namesIn } from '../places.js';
+import { errorCode, reasonOf } from '../../errors/index.js';
+import { fail, pass, SITE_DIRECTORY_ID, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
 import { ProbeFailure } from '../probe.js';
 
 /** Most bytes of a rule, and of what a site's program writes. */
@@ -35,8 +34,14 @@ interface Rule {
  * there would be root: what does not belong to root alone is a finding and is not run.
  */
 export function siteChecks(directory: string): Check[] {
+  let names: string[];
+  try {
+    names = readdirSync(directory).sort();
+  } catch (error) {
+    return errorCode(error) === 'ENOENT' ? [] : [unreadable(directory, reasonOf(error))];
+  }
   const ids = new Set<string>();
-  return namesIn(directory)
+  return names
     .filter((name) => !/^\.|[~#]$|\.(dpkg|rpm)\w*$/.test(name))
     .map((name) => {
       const plain = idOf(name);
@@ -45,6 +50,18 @@ export function siteChecks(directory: string): Check[] {
       ids.add(id);
       return siteCheck(id, join(directory, name));
     });
+}
+
+function unreadable(directory: string, reason: string): Check {
+  return {
+    id: SITE_DIRECTORY_ID,
+    family: 'site',
+    reads: directory,
+    rule: 'it is a directory that can be read, or is not there',
+    matters: "none of the site's own checks is done",
+    hint: `[health] site_checks is the directory of the site's own checks`,
+    run: () => unknown(`the site's own checks are not known: ${reason}`),
+  };
 }
 
 function idOf(name: string): string {
@@ -61,17 +78,17 @@ function siteCheck(id: string, path: string): Check {
 }
 
 function unsafe(path: string): Verdict | undefined {
-  if (!lstatSync(path).isFile()) return warn(`not run: ${path} is not a regular file`);
+  if (!lstatSync(path).isFile()) return unknown(`not run: ${path} is not a regular file`);
   for (const one of [path, join(path, '..')]) {
     const { uid, mode } = lstatSync(one);
-    if (uid !== 0 || (mode & 0o022) !== 0) return warn(`not run: others than root may write to ${one}`);
+    if (uid !== 0 || (mode & 0o022) !== 0) return unknown(`not run: others than root may write to ${one}`);
   }
   return undefined;
 }
 
 /** Exit status 0, 1, 2 is pass, warn, fail, as for Nagios; the first line of output is what is shown. */
 async function run(path: string, { probe }: Context): Promise<Verdict> {
-  if ((lstatSync(path).mode & 0o100) === 0) return warn(`not run: ${path} is neither executable nor a .toml rule`);
+  if ((lstatSync(path).mode & 0o100) === 0) return unknown(`not run: ${path} is neither executable nor a .toml rule`);
   try {
     const { status, output } = await probe.run([path], { limit: PROGRAM_LIMIT, most: MOST_BYTES });
     const text = output.split('\n')[0]?.trim() || `it ended with ${status}`;
@@ -89,7 +106,7 @@ async function follow(path: string, { probe }: Context): Promise<Verdict> {
   try {
     rule = parseRule(readFileSync(path, 'utf8'));
   } catch (error) {
-    return warn(`${path}: ${reasonOf(error)}`);
+    return unknown(`not run: ${path}: ${reasonOf(error)}`);
   }
   const bad = (text: string): Verdict => ({ status: rule.severity, text });
   try {

@@ -79,7 +79,7 @@ export function plantPlugin(change: (bytes: Buffer, note: number) => void): stri
 export interface Case {
   readonly what: string;
   readonly found: string;
-  readonly status?: 'warn' | 'fail';
+  readonly status?: 'warn' | 'fail' | 'unknown';
   readonly text: RegExp;
   readonly hint: RegExp;
   /** Before berthd starts: what it is started with. */
