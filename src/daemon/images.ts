@@ -1,10 +1,10 @@
 import type { Config } from '../config/index.js';
 import type { Registry } from '../container/index.js';
 import { BerthError, reasonOf } from '../errors/index.js';
-import { pinnedReference, type ImageStore } from '../image/index.js';
+import { pinnedReference, sharedName, type ImageStore } from '../image/index.js';
 import type { Designer } from '../launch/index.js';
 import { askedFor, writtenOption } from '../options/index.js';
-import { importScope } from '../policy/index.js';
+import { importScope, type Person } from '../policy/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { imageMessage } from './image-message.js';
@@ -50,8 +50,22 @@ export class ImageHandlers {
   async list(connection: Connection): Promise<void> {
     const { uid, gids } = await personOf(connection.peer.uid);
     const records = await this.parts.store.list(uid, gids);
-    const images = await Promise.all(records.map((record) => imageMessage(record, this.parts)));
+    const named = await Promise.all(records.map((record) => imageMessage(record, this.parts)));
+    const images = [...named, ...(await this.#shared({ uid, gids }))];
     connection.reply({ images: { images } });
+  }
+
+  /** What others share with this person, as they would name it: an owner without an account cannot be named. */
+  async #shared({ uid, gids }: Person): Promise<v1.Image.$Properties[]> {
+    const records = await this.parts.store.listShared(uid, gids);
+    const messages = await Promise.all(
+      records.map(async (record) => {
+        const message = await imageMessage(record, this.parts);
+        const name = sharedName(message.owner ?? '', record.name);
+        return name === undefined ? [] : [{ ...message, name }];
+      }),
+    );
+    return messages.flat().toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** @throws BerthError BERTH_NOT_PERMITTED, BERTH_PROTOCOL_FRAME, BERTH_IMPORT_SOURCE */

@@ -23,6 +23,7 @@ export {
   parseReference,
   registryOf,
   registryReference,
+  sharedName,
   storeKey,
   type NameReference,
   type Reference,

@@ -11,6 +11,7 @@ export type Scope = 'site' | number;
  *     images/sha256/HEX.json          what each is
  *     refs/site/NAME.json             the names everyone sees
  *     refs/uid-UID/NAME.json          the names one user sees
+ *     shared/uid-UID                  that user has shared names with others, perhaps not any more
  *     manifests/sha256/HEX.json       which image was made of a manifest, and who has shown to have it
  *     layers/sha256/HEX.layer         a converted layer, by the digest of its blob
  *     layers/sha256/HEX.json          what it is, and who has shown to have it; its time is that of its last use
@@ -28,6 +29,7 @@ export type Scope = 'site' | number;
 export class Layout {
   readonly images: string;
   readonly refs: string;
+  readonly shared: string;
   readonly manifests: string;
   readonly layers: string;
   readonly files: string;
@@ -39,6 +41,7 @@ export class Layout {
   constructor(readonly root: string) {
     this.images = join(root, 'images', 'sha256');
     this.refs = join(root, 'refs');
+    this.shared = join(root, 'shared');
     this.manifests = join(root, 'manifests', 'sha256');
     this.layers = join(root, 'layers', 'sha256');
     this.files = join(root, 'files');
@@ -56,6 +59,7 @@ export class Layout {
       ...byDigest,
       this.refs,
       this.scope('site'),
+      this.shared,
       this.files,
       this.leases,
       this.promises,
@@ -104,6 +108,10 @@ export class Layout {
 
   scope(scope: Scope): string {
     return join(this.refs, scope === 'site' ? 'site' : `uid-${scope}`);
+  }
+
+  sharing(uid: number): string {
+    return join(this.shared, `uid-${uid}`);
   }
 
   /** `key` is a name with its tag, or a digest; both fit the alphabet of references, which has no "+". */

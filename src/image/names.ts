@@ -126,11 +126,24 @@ export function pinnedReference(text: string, record: ImageRecord): string {
 export type ListedImage = Omit<ImageRecord, 'config' | 'layers'>;
 
 /** The names in a scope, without those that are digests. In no order. */
-export async function listNames(layout: Layout, scope: Scope): Promise<ListedImage[]> {
+export function listNames(layout: Layout, scope: Scope): Promise<ListedImage[]> {
+  return readNames(layout, scope, (key) => readName(layout, scope, key));
+}
+
+/** Those that can be read: one that is damaged is left out. */
+export function listReadable(layout: Layout, scope: Scope): Promise<ListedImage[]> {
+  return readNames(layout, scope, (key) => readName(layout, scope, key).catch(() => undefined));
+}
+
+async function readNames(
+  layout: Layout,
+  scope: Scope,
+  read: (key: string) => Promise<ImageRecord | undefined>,
+): Promise<ListedImage[]> {
   const keys = await namesIn(layout, scope);
   const listed: ListedImage[] = [];
   for (let at = 0; at < keys.length; at += READ_AT_A_TIME) {
-    const some = keys.slice(at, at + READ_AT_A_TIME).map((key) => readName(layout, scope, key));
+    const some = keys.slice(at, at + READ_AT_A_TIME).map(read);
     for (const record of await Promise.all(some)) if (record) listed.push(brief(record));
   }
   return listed;

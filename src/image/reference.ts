@@ -152,6 +152,11 @@ function refuseForeign(text: string): void {
     );
 }
 
+/** How others name what an account shares; undefined where that is none that can stand in a reference. */
+export function sharedName(account: string, name: string): string | undefined {
+  return OWNER.test(account) ? `user:${account}/${name}` : undefined;
+}
+
 function parseShared(whole: string, owner: string, rest: string): NameReference {
   if (!OWNER.test(owner)) throw invalid(whole, `${owner === '' ? '""' : owner} is not the name of a user`);
   const { name, digest } = takeDigest(whole, rest);

@@ -14,6 +14,7 @@ import { Layout, type Scope } from './layout.js';
 import { findImage, listNames, type ListedImage } from './names.js';
 import type { ImageRecord } from './record.js';
 import { parseImportName } from './reference.js';
+import { listShared } from './shared.js';
 import { currentOwner, removeStale, type Owner } from './temporary.js';
 import { saveArchives, type SaveOrder } from './saved.js';
 import type { MadeImage } from './converter.js';
@@ -178,6 +179,16 @@ export class ImageStore {
     return records
       .filter((record) => mayUseImage({ uid, gids }, record))
       .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+
+  /**
+   * What other users share with this one, by name: each can be named as "user:OWNER/NAME".
+   *
+   * @param gids all groups of the user.
+   * @throws BerthError BERTH_STORE_UNUSABLE
+   */
+  listShared(uid: number, gids: readonly number[]): Promise<ListedImage[]> {
+    return this.#guard(listShared(this.layout, { uid, gids }));
   }
 
   /**

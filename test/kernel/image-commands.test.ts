@@ -294,6 +294,27 @@ describe("another user's image", () => {
     expect(list(BOB)).toEqual([]);
   });
 
+  // The name service has to know an owner by name, for others to name what is theirs.
+  it('that is shared with one is listed, as one would name it, and nothing else of theirs', () => {
+    const OWNER = 1;
+    for (const name of ['lent', 'kept'])
+      must(OWNER, 'import', `${name}:1`, makeArchive(scratch, { 'etc/name': file(name) }));
+    must(OWNER, 'share', 'lent:1', '--user', String(BOB));
+    expect(list(BOB)).toMatchObject([{ name: 'user:daemon/lent:1', owner: 'daemon' }]);
+    must(BOB, 'inspect', 'user:daemon/lent:1');
+    expect(must(BOB, 'images')).toMatch(/^user:daemon\/lent:1 .* daemon +owner, 1 user /m);
+    expect(list(ALICE).filter(({ name }) => name.includes('lent'))).toEqual([]);
+    expect(list(0)).toEqual([]);
+    expect(list(OWNER).map(({ name }) => name)).toEqual(['kept:1', 'lent:1']);
+    // What of theirs is damaged is not bob's to hear of.
+    writeFileSync(layout.ref(OWNER, 'kept:1'), '{');
+    expect(list(BOB).map(({ name }) => name)).toEqual(['user:daemon/lent:1']);
+    rmSync(layout.ref(OWNER, 'kept:1'));
+    must(OWNER, 'share', 'lent:1', '--nobody');
+    expect(list(BOB)).toEqual([]);
+    must(OWNER, 'rmi', 'lent:1');
+  });
+
   it("that is the site's can be named, and not removed or shared", () => {
     const archive = makeArchive(scratch, { 'etc/site': file('site') });
     must(0, 'import', 'site:1', archive);

@@ -66,7 +66,7 @@ describe('opening a store', () => {
   it('makes its directories, for the daemon alone', async () => {
     await open();
     const byDigest = ['images', 'manifests', 'layers'].flatMap((part) => [part, `${part}/sha256`]);
-    for (const part of ['', ...byDigest, 'refs', 'refs/site', 'leases', 'promises', 'uses', 'tmp']) {
+    for (const part of ['', ...byDigest, 'refs', 'refs/site', 'shared', 'leases', 'promises', 'uses', 'tmp']) {
       expect(statSync(join(path, part)).mode & 0o777).toBe(0o700);
     }
     await open();

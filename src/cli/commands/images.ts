@@ -8,8 +8,9 @@ export const images: Command = {
   summary: 'list the images that srun --image can name',
   synopsis: ['images [--json]'],
   description: [
-    'Lists the images of the site and your own. A name of your own comes before the same name of the site. An image can ' +
-      'also be named by its digest, as --json shows it in full: that one never changes.',
+    'Lists the images of the site, your own, and those that other users share with you, which are named user:OWNER/NAME. A ' +
+      'name of your own comes before the same name of the site. An image of yours or of the site can also be named by its ' +
+      'digest, as --json shows it in full: that one never changes.',
     'USERS is who may use it under this name: everyone, its owner alone, or how many users and groups besides. IN USE is how ' +
       'many containers of this node run it now, or how long ago one was last started, on any node that shares the store.',
   ],

@@ -1,0 +1,40 @@
+import { readdir } from 'node:fs/promises';
+import { errorCode } from '../errors/index.js';
+import { mayUseImage, type Person } from '../policy/index.js';
+import { writeDurably } from './durable.js';
+import { storeFailure } from './failures.js';
+import type { Layout, Scope } from './layout.js';
+import { listReadable, type ListedImage } from './names.js';
+
+// Which users have ever shared an image is written down, so that whoever lists images need not have the names of all users
+// read.
+
+/** Notes that somebody shares, before others can find that out. The site's own images are listed anyway. */
+export async function noteSharing(layout: Layout, scope: Scope, temporary: string): Promise<void> {
+  if (scope !== 'site') await writeDurably(layout.sharing(scope), '', temporary);
+}
+
+/**
+ * What other users share with this person, in no order. Root may use everything, and is told of nothing here.
+ *
+ * @throws BerthError BERTH_STORE_UNUSABLE
+ */
+export async function listShared(layout: Layout, person: Person): Promise<ListedImage[]> {
+  const listed: ListedImage[] = [];
+  if (person.uid === 0) return listed;
+  for (const owner of await sharers(layout)) {
+    if (owner === person.uid) continue;
+    // A name that cannot be read is its owner's concern, and nobody else's to know of.
+    const names = await listReadable(layout, owner);
+    listed.push(...names.filter((record) => mayUseImage(person, record)));
+  }
+  return listed;
+}
+
+async function sharers({ root, shared }: Layout): Promise<number[]> {
+  const entries = await readdir(shared).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw storeFailure(root, error);
+  });
+  return entries.map((entry) => /^uid-(\d+)$/.exec(entry)?.[1]).flatMap((uid) => (uid ? [Number(uid)] : []));
+}
