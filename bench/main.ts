@@ -4,11 +4,13 @@ import type { Bench } from './bench.js';
 import { imagesBench } from './images/bench.js';
 import { insideBench } from './inside/bench.js';
 import { launchBench } from './launch/bench.js';
+import { nodeBench } from './node/bench.js';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['launch', launchBench],
   ['images', imagesBench],
   ['inside', insideBench],
+  ['node', nodeBench],
 ]);
 
 function usage(): string {

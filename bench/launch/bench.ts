@@ -8,7 +8,7 @@ import { describeMachine, type Machine } from '../machine.js';
 import { installPeers, peers } from '../packages.js';
 import { user } from '../submit-shell.js';
 import { readArguments, usage, type Options } from './arguments.js';
-import { idleCost, joins, startTimes } from './daemon-cost.js';
+import { idleCost, joins, startTimes } from '../daemon-cost.js';
 import { report, type Results } from './report.js';
 import { takeSamples } from './rounds.js';
 import { Stage } from './stage.js';

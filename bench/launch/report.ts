@@ -4,7 +4,7 @@ import { inWords, spread } from '../spread.js';
 import { asReport, type Table } from '../table.js';
 import { targetTable, type Target } from '../target.js';
 import type { Build } from '../berthd.js';
-import type { Idle, Join } from './daemon-cost.js';
+import type { Idle, Join } from '../daemon-cost.js';
 import type { Failure, Plan, Sample } from './rounds.js';
 import type { Row } from './summary.js';
 

@@ -4,7 +4,7 @@ import { daemonOf, untilContainers } from '../berthd.js';
 import { inTurn } from '../in-turn.js';
 import { settle } from '../quiet.js';
 import type { Case } from './cases.js';
-import { processorTime } from './daemon-cost.js';
+import { processorTime } from '../daemon-cost.js';
 import type { Stage } from './stage.js';
 import { LaunchFailure, type Timing } from '../submit-shell.js';
 

@@ -2,7 +2,7 @@
 import { spread } from '../spread.js';
 import { atMost, type Target } from '../target.js';
 import type { Build } from '../berthd.js';
-import type { Idle } from './daemon-cost.js';
+import type { Idle } from '../daemon-cost.js';
 import type { Row } from './summary.js';
 
 export function checkTargets(

@@ -17,8 +17,8 @@ export interface Setting {
   /** Debian packages of the image, and the name under which its archive is kept. */
   readonly rootfs: string;
   readonly packages: readonly string[];
-  /** Text of berth.toml. */
-  readonly berthConfig?: string;
+  /** Done before the first part, when the cluster is up and has the image. */
+  readonly furnish?: (stage: Stage) => Promise<void>;
 }
 
 export interface StageOptions extends Setting {
@@ -40,7 +40,7 @@ export class Stage {
 
   /** Sets the stage, has `work` done on it and removes it, whatever happens. */
   static async use<T>(options: StageOptions, work: (stage: Stage) => Promise<T>): Promise<T> {
-    const { directory, signal, say, berthConfig = '' } = options;
+    const { directory, signal, say } = options;
     say('a Debian root file system (half a minute the first time)');
     const { tar } = await debianRootfs(options.rootfs, options.packages);
     signal.throwIfAborted();
@@ -50,9 +50,10 @@ export class Stage {
       // Programs of ordinary users run from there.
       await chmod(base, 0o755);
       say('a cluster of one node');
-      cluster = await Cluster.up({ dir: join(base, 'cluster'), nodes: 1, berthConfig, signal });
+      cluster = await Cluster.up({ dir: join(base, 'cluster'), nodes: 1, signal });
       const stage = new Stage(cluster, signal, say);
       await stage.importImage(IMAGE, tar);
+      await options.furnish?.(stage);
       return await work(stage);
     } finally {
       say('cleaning up');

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Cluster } from '../../test/cluster/cluster.js';
-import { artifacts } from '../../test/cluster/layout.js';
-import { daemonOf, isObject, NODE } from '../berthd.js';
-import { mustExec } from '../execute.js';
+import type { Cluster } from '../test/cluster/cluster.js';
+import { artifacts } from '../test/cluster/layout.js';
+import { daemonOf, isObject, NODE } from './berthd.js';
+import { mustExec } from './execute.js';
 
 const STARTS = 5;
 /** Milliseconds in which berthd has to start. */
@@ -21,16 +21,19 @@ export interface Join {
   readonly join: number;
 }
 
-export interface Idle {
+export interface Memory {
+  /** MiB that no other process shares: Private_Clean and Private_Dirty (proc_pid_smaps(5)). */
+  readonly privateMemory: number;
+  /** MiB resident, shared pages included. */
+  readonly residentMemory: number;
+}
+
+export interface Idle extends Memory {
   /** Seconds from the last launch until the count began. */
   readonly settling: number;
   readonly seconds: number;
   /** Context switches of all of berthd's threads, voluntary or not. */
   readonly wakeUps: number;
-  /** MiB that no other process shares: Private_Clean and Private_Dirty (proc_pid_smaps(5)). */
-  readonly privateMemory: number;
-  /** MiB resident, shared pages included. */
-  readonly residentMemory: number;
 }
 
 /** How long the ranks of warm launches waited and joined, as far as berthd remembers them. */
@@ -82,13 +85,15 @@ export async function idleCost(
   await sleep(seconds * 1000, undefined, { signal });
   const after = await contextSwitches(pid);
   const wakeUps = [...after].reduce((sum, [thread, count]) => sum + count - (before.get(thread) ?? 0), 0);
+  return { settling, seconds, wakeUps, ...(await memoryOf(pid)) };
+}
+
+/** What a process has in memory. */
+export async function memoryOf(pid: number): Promise<Memory> {
   const memory = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
   const mebibytes = (name: string): number =>
     Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(memory)?.[1]) / 1024;
   return {
-    settling,
-    seconds,
-    wakeUps,
     privateMemory: mebibytes('Private_Clean') + mebibytes('Private_Dirty'),
     residentMemory: mebibytes('Rss'),
   };
@@ -100,23 +105,32 @@ export async function startTimes(cluster: Cluster, signal: AbortSignal): Promise
   const times: number[] = [];
   for (let count = 0; count < STARTS; count += 1) {
     signal.throwIfAborted();
-    const begin = performance.now();
-    const daemon = await cluster.spawn(NODE, [process.execPath, artifacts.daemon], {
-      env: { SLURM_CONF: '/etc/slurm/slurm.conf' },
-      stdio: 'ignore',
-    });
-    const ended = once(daemon, 'exit');
-    while (!(await accepts(daemon))) {
-      if (daemon.exitCode !== null || performance.now() - begin > START_LIMIT) {
-        throw new Error(`berthd on ${NODE} does not start again after it was stopped`);
-      }
-      await sleep(1);
-    }
-    times.push(performance.now() - begin);
-    daemon.kill('SIGTERM');
-    await ended;
+    times.push(await startTime(cluster));
   }
   return times;
+}
+
+/**
+ * Milliseconds from starting berthd until it accepts a connection. None may run before; none does afterwards.
+ * @param args of berthd
+ */
+export async function startTime(cluster: Cluster, args: readonly string[] = []): Promise<number> {
+  const begin = performance.now();
+  const daemon = await cluster.spawn(NODE, [process.execPath, artifacts.daemon, ...args], {
+    env: { SLURM_CONF: '/etc/slurm/slurm.conf' },
+    stdio: 'ignore',
+  });
+  const ended = once(daemon, 'exit');
+  while (!(await accepts(daemon))) {
+    if (daemon.exitCode !== null || performance.now() - begin > START_LIMIT) {
+      throw new Error(`berthd on ${NODE} does not start again after it was stopped`);
+    }
+    await sleep(1);
+  }
+  const time = performance.now() - begin;
+  daemon.kill('SIGTERM');
+  await ended;
+  return time;
 }
 
 function accepts({ pid }: ChildProcess): Promise<boolean> {
