@@ -9,7 +9,7 @@ import { Construction, type LaunchUnderWay } from './construction.js';
 import type { Designer } from './designer.js';
 import { checkNameOf, checkNewName } from './named.js';
 import type { Caller, LaunchOrder } from './order.js';
-import { checkSaveTarget } from './saved-file.js';
+import { SaveTargets } from './save-targets.js';
 import { Timeline } from './timeline.js';
 import { cacheSizeOf, checkCacheSize, preparesVolumes } from './volumes.js';
 import { checkWritableDirectory, writableDirectoryOf } from './writable-directory.js';
@@ -42,6 +42,7 @@ interface Build {
 export class Launcher {
   readonly #builds = new Map<string, Build>();
   readonly #construction: Construction;
+  readonly #saveTargets = new SaveTargets();
   /** The mount namespace of slurmstepd on this node, and whether ranks turned out to have others. */
   #stepMntns: number | undefined;
   #ranksElsewhere = false;
@@ -144,7 +145,8 @@ export class Launcher {
     const { order, timeline } = request;
     const key = keyOf(order, request.originMntns);
     timeline.record('request', 0);
-    if (order.saves) await checkSaveTarget(order, request.caller, this.config.container.buildTimeout * 1000);
+    const timeout = this.config.container.buildTimeout * 1000;
+    if (order.saves) await this.#saveTargets.check(order, request.caller, request.originMntns, timeout);
     const ready = this.registry.byKey(key);
     if (ready) {
       checkNameOf(ready, order);

@@ -1,6 +1,19 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig, type Config } from '../../src/config/index.js';
 import { Registry, type Container } from '../../src/container/index.js';
@@ -125,6 +138,67 @@ describe('a launch', () => {
       [0, true],
       [1, false],
     ]);
+  });
+
+  describe('whose container is to be saved', () => {
+    const place = (): string => join(scratch, 'kept');
+    const saving = (changes: Partial<LaunchOrder> = {}): LaunchOrder =>
+      order({ saves: true, ...askedFor([{ name: 'container-save', value: join(place(), 'app.sqsh') }]), ...changes });
+
+    /** How many files were begun in the place meanwhile: each look whether one can be is one. */
+    async function looksDuring(work: () => Promise<unknown>): Promise<number> {
+      const begun = new Set<string | null>();
+      const watcher = watch(place(), (_, name) => begun.add(name));
+      try {
+        await work();
+        await sleep(100);
+        return begun.size;
+      } finally {
+        watcher.close();
+      }
+    }
+
+    beforeAll(() => {
+      chmodSync(scratch, 0o755);
+      mkdirSync(place());
+      chownSync(place(), nobody.uid, nobody.gid);
+      // Node keeps the descriptor that the first of them opens.
+      watch(place()).close();
+    });
+
+    it('has the place looked at once for all ranks of a step, and again for the next', async () => {
+      const launcher = makeLauncher();
+      const ranks = [1, 2, 3, 4].map(() => launcher.launchRank(saving(), caller));
+      expect(await looksDuring(() => Promise.all(ranks))).toBe(1);
+      expect(await looksDuring(() => launcher.launchRank(saving(), caller))).toBe(0);
+      expect(await looksDuring(() => launcher.launchRank(saving({ stepId: 1 }), caller))).toBe(1);
+    });
+
+    it('fails for all of them where it cannot be there, and is looked at anew by who asks later', async () => {
+      const launcher = makeLauncher();
+      chmodSync(place(), 0o555);
+      const ranks = [1, 2, 3].map(() => launcher.launchRank(saving(), caller));
+      for (const rank of ranks) await expect(rank).rejects.toMatchObject({ code: 'BERTH_SAVE_TARGET' });
+      chmodSync(place(), 0o755);
+      expect(await looksDuring(() => launcher.launchRank(saving(), caller))).toBe(1);
+    });
+
+    it('is looked at by the next rank when the one that asked first has died', async () => {
+      const launcher = makeLauncher();
+      const gone = await Caller.connect(scratch);
+      await gone.leave();
+      const dead = { pid: caller.pid, pidfd: gone.pidfd, mountNamespace: openSync('/proc/self/ns/mnt', 'r') };
+      try {
+        const results = await Promise.allSettled([
+          launcher.launchRank(saving(), dead),
+          launcher.launchRank(saving(), caller),
+        ]);
+        expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+      } finally {
+        closeSync(dead.mountNamespace);
+        await gone.close();
+      }
+    });
   });
 
   it('into a ready container fails once its user may no longer use the image', async () => {
