@@ -74,8 +74,8 @@ async function checkScratch(path: string, probe: ProbeSession): Promise<Verdict>
   const facts = await answering(path, probe);
   if (typeof facts === 'string') return fail(facts);
   if (facts.mode !== 0o1777) return fail(`${path} has mode ${facts.mode.toString(8)}, not 1777`);
-  const space = scarcity(facts.free, facts.size, LEAST_FREE, `of the space under ${path}`);
-  const inodes = scarcity(facts.freeFiles, facts.files, LEAST_FREE, `of the inodes under ${path}`);
+  const space = scarcity(facts.free, facts.size, LEAST_FREE, `space under ${path} is`);
+  const inodes = scarcity(facts.freeFiles, facts.files, LEAST_FREE, `inodes under ${path} are`);
   const scarce = worst([space, inodes]);
   if (scarce.status === 'fail') return scarce;
   try {

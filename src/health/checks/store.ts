@@ -42,11 +42,11 @@ export const storeChecks: readonly Check[] = [
     reads: 'free space of the file system with the store',
     rule: 'a warning below [health] free percent, a failure below a tenth of that',
     matters: 'without space no image can be imported or pulled',
-    hint: 'remove images that nobody uses, or give the store a larger file system',
+    hint: 'berth gc frees what nobody needs; remove images, or give the store a larger file system',
     needs: ['store-reachable'],
     run: async ({ config, probe }) => {
       const { size, free } = await probe.stat(config.store.path);
-      return scarcity(free, size, config.health.free, `of the space under ${config.store.path}`);
+      return scarcity(free, size, config.health.free, `space under ${config.store.path} is`);
     },
   },
   {
@@ -60,7 +60,7 @@ export const storeChecks: readonly Check[] = [
     run: async ({ config, probe }) => {
       const { files, freeFiles } = await probe.stat(config.store.path);
       if (files === 0) return pass('no limit');
-      return scarcity(freeFiles, files, config.health.free, `of the inodes under ${config.store.path}`);
+      return scarcity(freeFiles, files, config.health.free, `inodes under ${config.store.path} are`);
     },
   },
   {
@@ -98,7 +98,7 @@ export const storeChecks: readonly Check[] = [
     reads: 'the image files themselves: [health] verify MiB a run, in turn',
     rule: 'each has the SHA-256 that is its name',
     matters: 'a damaged image gives jobs wrong files, without a word',
-    hint: 'berth rm the image and import or pull it anew; look for other signs of a failing disk',
+    hint: 'berth rmi the image and import or pull it anew; look for other signs of a failing disk',
     needs: ['store-reachable'],
     run: (context) => checkDigests(context),
   },
@@ -139,7 +139,7 @@ export async function answering(path: string, probe: ProbeSession): Promise<Path
 /** @param least percent that should be free */
 export function scarcity(free: number, all: number, least: number, what: string): Verdict {
   const percent = all === 0 ? 100 : (100 * free) / all;
-  const text = `${percent < 10 ? percent.toFixed(1) : Math.floor(percent)} % ${what} is free`;
+  const text = `${percent < 10 ? percent.toFixed(1) : Math.floor(percent)} % of the ${what} free`;
   if (percent < least / 10) return fail(text);
   return percent < least ? warn(text) : pass(text);
 }
