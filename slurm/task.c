@@ -235,6 +235,7 @@ static int change_environment(spank_t spank, struct berth_failure* failure) {
     /* Came with the reply: this rank's own, or the one that slurmstepd had before it forked. */
     const struct berth_environment changes = berth_received_environment();
     if (berth_apply_environment(&changes, &variables, failure) < 0) return -1;
+    berth_note_directory(&variables);
     set_variable(spank, "BERTH_CONTAINER", task.reply.container_id);
     set_variable(spank, "BERTH_IMAGE", task.reply.image);
     set_variable(spank, "BERTH_IMAGE_DIGEST", task.reply.digest);

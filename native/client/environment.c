@@ -1,10 +1,14 @@
 #include "environment.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pb_decode.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "wire.h"
 
@@ -148,6 +152,20 @@ int berth_apply_environment(const struct berth_environment* environment,
             (BERTH_TEXT("the variable %.128s could not be changed: %s", change->name, strerror(errno))), ());
     }
     return 0;
+}
+
+static bool is_here(const char* path) {
+    struct stat named;
+    struct stat here;
+    return path != NULL && path[0] == '/' && stat(path, &named) == 0 && stat(".", &here) == 0 &&
+           named.st_ino == here.st_ino && named.st_dev == here.st_dev;
+}
+
+void berth_note_directory(const struct berth_variables* variables) {
+    char here[PATH_MAX];
+    if (is_here(variables->get(variables->context, "PWD"))) return;
+    /* Without a name below the root, as of one that was removed, it is not found by what would be said. */
+    if (getcwd(here, sizeof here) != NULL && here[0] == '/') variables->set(variables->context, "PWD", here);
 }
 
 static const char* get_own(void* context, const char* name) {

@@ -34,6 +34,10 @@ struct berth_variables {
 int berth_apply_environment(const struct berth_environment* environment,
                             const struct berth_variables* variables, struct berth_failure* failure);
 
+/* Has PWD say in which directory this process is, unless it does: a shell that was there before may have come
+ * over a link, and called it so. Best effort, as what the kernel says stands. */
+void berth_note_directory(const struct berth_variables* variables);
+
 /* This process's own environment. */
 extern const struct berth_variables berth_own_variables;
 

@@ -14,34 +14,34 @@
 /* Options that berthd is told of under a name of srun's. */
 static const struct row {
     const char* option;
+    const char* name; /* as berthd knows it */
     int takes;
-    const char* name;  /* as berthd knows it */
-    const char* value; /* instead of one that the option takes; NULL */
+    char separator; /* between the volumes that it takes */
 } rows[] = {
-    {"volume", required_argument, "volume", NULL},
-    {"workdir", required_argument, "container-workdir", NULL},
-    {"root", no_argument, "container-remap-root", NULL},
-    {"writable", optional_argument, "container-writable", NULL},
-    {"read-only", no_argument, "container-readonly", NULL},
-    {"module", required_argument, "module", NULL},
-    {"no-entrypoint", no_argument, "no-container-entrypoint", NULL},
-    {"no-home", no_argument, "no-container-mount-home", NULL},
-    {"unshare", required_argument, "container-unshare", NULL},
-    {"container-mounts", required_argument, "container-mounts", NULL},
-    {"container-workdir", required_argument, "container-workdir", NULL},
-    {"container-name", required_argument, "container-name", NULL},
-    {"container-save", required_argument, "container-save", NULL},
-    {"container-mount-home", no_argument, "container-mount-home", NULL},
-    {"no-container-mount-home", no_argument, "no-container-mount-home", NULL},
-    {"container-remap-root", no_argument, "container-remap-root", NULL},
-    {"no-container-remap-root", no_argument, "no-container-remap-root", NULL},
-    {"container-entrypoint", no_argument, "container-entrypoint", NULL},
-    {"no-container-entrypoint", no_argument, "no-container-entrypoint", NULL},
-    {"container-entrypoint-log", no_argument, "container-entrypoint-log", NULL},
-    {"container-writable", optional_argument, "container-writable", NULL},
-    {"container-readonly", no_argument, "container-readonly", NULL},
-    {"container-env", required_argument, "container-env", NULL},
-    {"container-unshare", required_argument, "container-unshare", NULL},
+    {"volume", "volume", required_argument, ';'},
+    {"workdir", "container-workdir", required_argument, '\0'},
+    {"root", "container-remap-root", no_argument, '\0'},
+    {"writable", "container-writable", optional_argument, '\0'},
+    {"read-only", "container-readonly", no_argument, '\0'},
+    {"module", "module", required_argument, '\0'},
+    {"no-entrypoint", "no-container-entrypoint", no_argument, '\0'},
+    {"no-home", "no-container-mount-home", no_argument, '\0'},
+    {"unshare", "container-unshare", required_argument, '\0'},
+    {"container-mounts", "container-mounts", required_argument, ','},
+    {"container-workdir", "container-workdir", required_argument, '\0'},
+    {"container-name", "container-name", required_argument, '\0'},
+    {"container-save", "container-save", required_argument, '\0'},
+    {"container-mount-home", "container-mount-home", no_argument, '\0'},
+    {"no-container-mount-home", "no-container-mount-home", no_argument, '\0'},
+    {"container-remap-root", "container-remap-root", no_argument, '\0'},
+    {"no-container-remap-root", "no-container-remap-root", no_argument, '\0'},
+    {"container-entrypoint", "container-entrypoint", no_argument, '\0'},
+    {"no-container-entrypoint", "no-container-entrypoint", no_argument, '\0'},
+    {"container-entrypoint-log", "container-entrypoint-log", no_argument, '\0'},
+    {"container-writable", "container-writable", optional_argument, '\0'},
+    {"container-readonly", "container-readonly", no_argument, '\0'},
+    {"container-env", "container-env", required_argument, '\0'},
+    {"container-unshare", "container-unshare", required_argument, '\0'},
 };
 
 /* Those that mean something here: letters, or numbers past them. */
@@ -76,14 +76,44 @@ static int refuse(const char* option, const char* value, const char* why) {
     return berth_print_failure(&failure, BERTH_STATUS_FAILED);
 }
 
-/* As a shell's user writes a volume of where they are: podman takes that too. NULL when it is too long. */
-static const char* from_here(const char* volume, char* text, size_t size) {
-    const bool is_here =
-        strcmp(volume, ".") == 0 || strncmp(volume, "./", 2) == 0 || strncmp(volume, ".:", 2) == 0;
-    if (!is_here) return volume;
-    char here[PATH_MAX];
-    if (getcwd(here, sizeof here) == NULL) return NULL;
-    return (size_t)snprintf(text, size, "%s%s", here, volume + 1) < size ? text : NULL;
+/* Is this "." or ".." at the head of a path? Its length, or 0. */
+static size_t dots_of(const char* path) {
+    const size_t length = strspn(path, ".");
+    return length <= 2 && strchr("/:", path[length]) != NULL ? length : 0;
+}
+
+/* A volume of where the user is, as shells and podman have it: "./data:/data", "..:/all". Others stay as they
+ * are. Where the text ends, or NULL when it has no room. */
+static char* add_from_here(char* text, char* end, const char* volume, size_t length) {
+    char here[PATH_MAX] = "";
+    const char* rest = volume;
+    if (dots_of(volume) > 0 && getcwd(here, sizeof here) == NULL) return NULL;
+    for (size_t dots; (dots = dots_of(rest)) > 0;) {
+        /* The kernel's name has no links: the directory above is the one that it says. */
+        char* last = strrchr(here, '/');
+        if (last != NULL && (dots == 2 || last[1] == '\0')) *last = '\0';
+        rest += dots + (rest[dots] == '/');
+    }
+    const bool is_all = rest[0] == ':' || rest[0] == '\0';
+    const char* slash = rest == volume || (is_all && here[0] != '\0') ? "" : "/";
+    const int left = (int)(length - (size_t)(rest - volume));
+    const int count = snprintf(text, (size_t)(end - text), "%s%s%.*s", here, slash, left, rest);
+    return count < 0 || count >= end - text ? NULL : text + count;
+}
+
+/* The same of all volumes between which that stands. NULL when it is too long. */
+static const char* from_here(const char* volumes, char separator, char* text, size_t size) {
+    char* at = text;
+    char* end = text + size;
+    for (const char* volume = volumes;; volume++) {
+        const char between[] = {separator, '\0'};
+        const size_t length = separator == '\0' ? strlen(volume) : strcspn(volume, between);
+        at = add_from_here(at, end, volume, length);
+        if (at == NULL || end - at < 2) return NULL;
+        volume += length;
+        if (*volume == '\0') return text;
+        *at++ = *volume;
+    }
 }
 
 struct texts {
@@ -103,10 +133,11 @@ static const char* keep(struct texts* texts, const char* text) {
     return copy;
 }
 
-static const char* add_volume(struct berth_run* run, struct texts* texts, const char* volume) {
-    char text[2 * PATH_MAX];
-    const char* kept = keep(texts, from_here(volume, text, sizeof text));
-    return kept == NULL ? "there are too many of them, or it is too long" : berth_run_add(run, "mount", kept);
+static const char* add_volumes(struct berth_run* run, struct texts* texts, const char* name, char separator,
+                               const char* volumes) {
+    char text[8 * PATH_MAX];
+    const char* kept = keep(texts, from_here(volumes, separator, text, sizeof text));
+    return kept == NULL ? "there are too many of them, or it is too long" : berth_run_add(run, name, kept);
 }
 
 static const char* set_name(struct berth_run* run, struct texts* texts, const char* name) {
@@ -139,7 +170,7 @@ static const char* take(struct berth_run* run, struct texts* texts, int option, 
         case REMOVE: /* it never stays */
             return NULL;
         case 'v':
-            return add_volume(run, texts, value);
+            return add_volumes(run, texts, "mount", '\0', value);
         case 'e':
             return berth_variables_add(&run->variables, value);
         case ENV_FILE:
@@ -162,6 +193,7 @@ static const char* take(struct berth_run* run, struct texts* texts, int option, 
             break;
     }
     const struct row* row = &rows[option - FIRST_ROW];
+    if (row->separator != '\0') return add_volumes(run, texts, row->name, row->separator, value);
     return berth_run_add(run, row->name, value == NULL ? "" : value);
 }
 

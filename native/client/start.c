@@ -35,6 +35,7 @@ int berth_change_environment(const struct berth_identity* identity, char* const*
                              struct berth_failure* failure) {
     const struct berth_environment environment = berth_received_environment();
     if (berth_apply_environment(&environment, &berth_own_variables, failure) < 0) return -1;
+    berth_note_directory(&berth_own_variables);
     for (int i = 0; i < count; i++) putenv(variables[i]);
     setenv("BERTH_CONTAINER", identity->id, 1);
     setenv("BERTH_IMAGE", identity->image, 1);

@@ -104,6 +104,24 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
     expect(contained).toEqual(bare);
   });
 
+  it('has in PWD what a bare step has, and never a directory where it is not', async () => {
+    const { bare, contained } = await bothWays(`
+      mkdir -p deep/er; ln -sfn deep by-link; cd by-link/er
+      srun --image=$IMAGE printenv PWD`);
+    expect(contained).toEqual(['/home/alice/by-link/er']);
+    expect(contained).toEqual(bare);
+    // Where Slurm itself changes to the directory, in a container without a user namespace, it knows one more.
+    const elsewhere = configuration.userns === 'on' ? '/' : '/tmp';
+    const say = 'bash -c "exec printenv PWD"';
+    expect(
+      await site.lines(
+        configuration,
+        `srun --image=debian --container-workdir=/usr printenv PWD; srun --image=debian --chdir=/tmp printenv PWD
+        srun --image=debian --no-container-mount-home printenv PWD; cd /opt; srun --image=debian ${say}`,
+      ),
+    ).toEqual(['/usr', '/tmp', elsewhere, '/opt']);
+  });
+
   it('gets the signals of scancel', async () => {
     await site.write(
       'trapping',

@@ -83,6 +83,28 @@ describe('a command that berth run runs', () => {
     ]);
   });
 
+  it('has volumes of where it was called, as podman has them, and else only whole paths', async () => {
+    const script = `
+      mkdir -p here/below; for at in . here here/below; do echo $at >$at/name; done; cd here
+      berth run -v ./below:/a -v .:/b -v ..:/c -v ../here/below/:/d -v ./../here:/e debian cat /a/name /b/name /c/name /d/name /e/name
+      berth run --volume='./below:/a;/opt:/o;..:/b' debian cat /a/name /b/name
+      berth run --container-mounts=.:/c:ro,../here/below:/d debian cat /c/name /d/name
+      cd /; berth run --no-home -v ./home/alice/here:/a -v ../home:/b debian cat /a/name /b/alice/name; cd ~; rm -r here name`;
+    const here = ['here/below', 'here', '.', 'here/below', 'here'];
+    expect(await lines(script)).toEqual([...here, 'here/below', '.', 'here', 'here/below', 'here', '.']);
+    for (const volume of ['.hidden:/x', '...:/x', 'here:/x'])
+      expect((await shell(`berth run -v ${volume} debian true`)).stderr).toContain('BERTH_PATH_RELATIVE');
+  });
+
+  it('has in PWD where it is', async () => {
+    const script = `
+      mkdir -p real; ln -s real by-link
+      berth run -w /usr debian printenv PWD; cd by-link; berth run debian printenv PWD
+      cd /; berth run -d --name stays -w /usr debian sleep 60 >/dev/null
+      berth exec stays printenv PWD; berth exec -w /etc stays printenv PWD; berth stop -t 0 stays >/dev/null; rm -r ~/real ~/by-link`;
+    expect(await lines(script)).toEqual(['/usr', '/home/alice/by-link', '/', '/etc']);
+  });
+
   it('can be a file of the user', async () => {
     const script = `
       rm -rf tree; mkdir -p tree/bin; cp /bin/busybox tree/bin/ 2>/dev/null || cp $(readlink -f /proc/self/exe) tree/bin/sh

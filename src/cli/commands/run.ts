@@ -3,6 +3,10 @@ import type { Command } from '../command.js';
 import { containerOptions } from '../container-options.js';
 
 /** Only its manual page: the command itself is in C (native/client), which starts in a millisecond. */
+/** srun's cannot be relative: it is the node that looks for them. */
+const VOLUME =
+  'Mount SRC at DST. SRC is a whole path, or begins with "." or "..": of the directory where this is called.';
+
 export const run: Command = {
   name: 'run',
   summary: 'run a command in a container here, without Slurm',
@@ -63,7 +67,7 @@ export const run: Command = {
     { name: 'rm', description: 'For compatibility: a container never stays.' },
     ...containerOptions
       .filter(({ name }) => name !== 'env' && name !== 'container-save')
-      .map((option) => (option.name === 'volume' ? { ...option, letter: 'v' } : option)),
+      .map((option) => (option.name === 'volume' ? { ...option, letter: 'v', description: VOLUME } : option)),
   ],
   operands: ['[ARGUMENT...]'],
   examples: [
