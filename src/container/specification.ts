@@ -3,7 +3,13 @@ import type { Config } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import type { Afterwards } from '../modules/index.js';
 import type { Account } from '../native/index.js';
-import { checkSize, type ContainerOptions, type Contribution, type PlannedFile } from '../options/index.js';
+import {
+  checkSize,
+  type AccountLines,
+  type ContainerOptions,
+  type Contribution,
+  type PlannedFile,
+} from '../options/index.js';
 import type { v1 } from '../protocol/index.js';
 import { groupLines, passwdLine } from './accounts.js';
 import { identityMap, rootMap, subordinateRange } from './idmap.js';
@@ -42,7 +48,7 @@ const NSSWITCH = ['passwd', 'group', 'shadow', 'networks', 'protocols', 'service
 export interface Wanted {
   readonly options: ContainerOptions;
   /** What the chosen modules add. */
-  readonly modules: Contribution & Partial<Afterwards>;
+  readonly modules: Contribution & Partial<Afterwards> & { readonly accounts?: AccountLines };
   /** Beside those of the modules. */
   readonly files: readonly PlannedFile[];
 }
@@ -92,7 +98,7 @@ export function specify(
       workspace,
       mounts: plan.mounts.map(({ message }) => message),
       files: [
-        ...accountFiles(owner, root, config),
+        ...accountFiles(owner, root, config, modules.accounts),
         ...hostFiles(),
         ...[...plan.files, ...files].map(({ message }) => message),
       ],
@@ -146,17 +152,35 @@ function writableLayer(
   return { writable: { size } };
 }
 
-/** passwd and group: the caller, what the site adds, and the image's own accounts; nobody else of the site. */
-function accountFiles({ uid, gid, account }: Owner, root: boolean, config: Config): v1.BuildFile.$Properties[] {
-  const site = [config.container.passwd, config.container.group].map((path) => (path ? readHostFile(path) : undefined));
-  const [passwd, group] = site.map((content) => content ?? Buffer.alloc(0));
+/** passwd and group: the caller, what site and modules add, and the image's own accounts; nobody else of the site. */
+function accountFiles(
+  { uid, gid, account }: Owner,
+  root: boolean,
+  config: Config,
+  modules: AccountLines = { passwd: '', group: '' },
+): v1.BuildFile.$Properties[] {
+  const added = (path: string | undefined, lines: string): Buffer =>
+    Buffer.concat([withNewline(path ? readHostFile(path) : undefined), Buffer.from(lines)]);
   // Root's files keep the user's group among the names: supplementary groups stay what they are.
   const own = root ? passwdLine(0, 0, { ...account, name: 'root' }) : passwdLine(uid, gid, account);
   const groups = root ? 'root:x:0:\n' : groupLines(account.groups);
   return [
-    { path: '/etc/passwd', content: Buffer.concat([Buffer.from(own), passwd ?? Buffer.alloc(0)]), appendImage: true },
-    { path: '/etc/group', content: Buffer.concat([Buffer.from(groups), group ?? Buffer.alloc(0)]), appendImage: true },
+    {
+      path: '/etc/passwd',
+      content: Buffer.concat([Buffer.from(own), added(config.container.passwd, modules.passwd)]),
+      appendImage: true,
+    },
+    {
+      path: '/etc/group',
+      content: Buffer.concat([Buffer.from(groups), added(config.container.group, modules.group)]),
+      appendImage: true,
+    },
   ];
+}
+
+/** An administrator's file may end without one. */
+function withNewline(content: Buffer = Buffer.alloc(0)): Buffer {
+  return content.length === 0 || content.at(-1) === 0x0a ? content : Buffer.concat([content, Buffer.from('\n')]);
 }
 
 /** How hosts are called and what time it is, as outside. */

@@ -14,6 +14,11 @@ export const moduleName: Form<string> = {
   read: (text) => (isModuleName(text) ? text : undefined),
 };
 
+export const accountName: Form<string> = {
+  expected: 'the name of a user',
+  read: (text) => (/^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/.test(text) ? text : undefined),
+};
+
 export const anyText: Form<string> = { expected: 'a text', read: (text) => text };
 
 export function oneOf<const C extends readonly string[]>(choices: C): Form<C[number]> {

@@ -13,6 +13,8 @@ export interface Module {
   readonly conflicts: readonly string[];
   /** Modules that come before it where they are used. What it requires does anyway. */
   readonly after: readonly string[];
+  /** Users who have a name in the container, where the node knows them. */
+  readonly accounts: readonly string[];
   readonly mounts: readonly ModuleMount[];
   readonly copies: readonly ModuleCopy[];
   readonly environment: readonly ModuleChange[];

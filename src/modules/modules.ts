@@ -1,5 +1,6 @@
 import { BerthError } from '../errors/index.js';
-import type { Contribution } from '../options/index.js';
+import type { AccountLines, Contribution } from '../options/index.js';
+import { accountsOf } from './accounts.js';
 import { cdiOf } from './cdi/contribution.js';
 import { CdiRegistry, type CdiDevices } from './cdi/registry.js';
 import { CatalogueReader, type Catalogue } from './catalogue.js';
@@ -25,6 +26,7 @@ export interface ModulesConfig {
 export interface ModulesContribution extends Contribution, Afterwards {
   /** Of the modules, in the order in which they apply. */
   readonly names: readonly string[];
+  readonly accounts: AccountLines;
 }
 
 /** The site's modules, and what they add to containers. */
@@ -83,6 +85,10 @@ export class Modules {
     const files = parts.flatMap((part) => part.files);
     return {
       names: modules.map(({ name }) => name),
+      accounts: {
+        passwd: parts.map(({ accounts }) => accounts.passwd).join(''),
+        group: parts.map(({ accounts }) => accounts.group).join(''),
+      },
       mounts: withoutRepeats(
         mounts,
         ({ destination }) => destination,
@@ -102,13 +108,15 @@ export class Modules {
   async #contributionOf(use: ModuleUse): Promise<Omit<ModulesContribution, 'names'>> {
     const { cdi, mpi } = use.module;
     await checkDevices(use);
-    const [mounts, files, fromCdi, fromMpi] = await Promise.all([
+    const [accounts, mounts, files, fromCdi, fromMpi] = await Promise.all([
+      accountsOf(use),
       mountsOf(use),
       filesOf(use),
       cdi ? cdiOf(use, cdi, this.#cdi) : undefined,
       mpi ? mpiOf(use, mpi, this.#mpi) : undefined,
     ]);
     return {
+      accounts,
       mounts: [...mounts, ...(fromCdi?.mounts ?? []), ...(fromMpi?.mounts ?? [])],
       files: [...files, ...(fromCdi?.files ?? [])],
       // The module's own words come last: they count.

@@ -42,6 +42,7 @@ function readRoot(name: string, file: string, root: Table): Module {
     requires: root.list('requires', forms.moduleName),
     conflicts: root.list('conflicts', forms.moduleName),
     after: root.list('after', forms.moduleName),
+    accounts: root.list('accounts', forms.accountName),
     mounts: root.tables('mounts').flatMap(readMount),
     copies: root.tables('copies').flatMap(readCopy),
     environment: environment ? readEnvironment(environment) : [],

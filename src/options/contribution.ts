@@ -13,6 +13,12 @@ export type PlannedMount = Planned<v1.BuildMount.$Properties>;
 export type PlannedFile = Planned<v1.BuildFile.$Properties>;
 export type PlannedChange = Planned<v1.EnvironmentChange.$Properties>;
 
+/** Of users and groups who have to have names in a container: lines of passwd(5), and of group(5). */
+export interface AccountLines {
+  readonly passwd: string;
+  readonly group: string;
+}
+
 /** What a site, a module or a user adds to a container. */
 export interface Contribution {
   readonly mounts: readonly PlannedMount[];

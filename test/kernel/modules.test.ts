@@ -46,6 +46,15 @@ function processOfJob(make: MakeCgroup): ChildProcess {
   return child;
 }
 
+describe('the accounts of a module', () => {
+  it('are lines of the name service, with the groups, and without those that it does not know', async () => {
+    const { accounts } = await use('accounts = ["daemon", "nobody-knows-me", "www-data"]');
+    expect(accounts.passwd).toMatch(/^daemon:x:1:1:[^\n]*\nwww-data:x:33:33:[^\n]*\n$/);
+    expect(accounts.group).toBe('daemon:x:1:\nwww-data:x:33:\n');
+    expect((await use('')).accounts).toEqual({ passwd: '', group: '' });
+  });
+});
+
 describe('the devices of a module', () => {
   it('have to be there, and to be device nodes', async () => {
     await expect(use(`devices = ["${base}/card*"]`)).rejects.toMatchObject({

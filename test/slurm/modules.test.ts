@@ -38,7 +38,7 @@ beforeAll(async () => {
     await copyFile(join(shipped, `${name}.toml`), join(modules, `${name}.toml`));
   await writeSiteModules();
   await writeSlurmModule();
-  const berthConfig = `[modules]\ndirectory = "${modules}"\n[container]\npasswd = "${join(modules, 'data/passwd')}"\n`;
+  const berthConfig = `[modules]\ndirectory = "${modules}"\n[container]\n`;
   const slurmConf = 'LaunchParameters=use_interactive_step\n';
   site = await Site.start({ nodes: NODES, berthConfig, slurmConf, prepare });
   return async () => {
@@ -67,7 +67,6 @@ async function writeSlurmModule(): Promise<void> {
   const text = await readFile(join(shipped, 'slurm.toml'), 'utf8');
   const plugin = `[[mounts]]\nsource = "${artifacts.plugin}"\n\n`;
   await writeFile(join(modules, 'slurm.toml'), text.replace('[environment]', `${plugin}[environment]`));
-  await writeFile(join(modules, 'data/passwd'), 'slurm:x:64030:64030::/nonexistent:/usr/sbin/nologin\n');
 }
 
 async function prepare({ cluster }: Site): Promise<void> {
@@ -226,10 +225,15 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
       expect(await inBatch(script)).toEqual(['alice', ...configuration.nodes, 'JobState=CANCELLED']);
     });
 
-    it('where Slurm has a user of its own, as the container has that name', async () => {
-      const script = `sed s/^SlurmUser=root/SlurmUser=$1/ /etc/slurm/slurm.conf >own.conf; SLURM_CONF=$PWD/own.conf squeue -h -o %u`;
+    it('where Slurm has a user of its own, whose name the container has by this module', async () => {
+      const script = `sed s/^SlurmUser=root/SlurmUser=$1/ /etc/slurm/slurm.conf >own.conf; SLURM_CONF=$PWD/own.conf squeue -h -o %u; grep -h ^slurm: /etc/passwd /etc/group`;
       await site.write('ask.sh', `#!/bin/bash\n${script}\n`);
-      expect(await inBatch('./ask.sh slurm')).toContain('alice');
+      const told = await inBatch('./ask.sh slurm');
+      expect(told).toContain('alice');
+      expect(told).toEqual(
+        expect.arrayContaining([expect.stringMatching(/^slurm:x:\d+:\d+:/), expect.stringMatching(/^slurm:x:\d+:$/)]),
+      );
+      expect(await lines('srun --image=debian grep -c ^slurm: /etc/passwd || true')).toEqual(['0']);
       expect((await inBatch('./ask.sh unknown 2>&1')).join()).toContain('Invalid user for SlurmUser unknown');
     });
 

@@ -95,6 +95,7 @@ describe('a module file', () => {
     ['itself', 'requires = ["m"]', 'requires names the module itself'],
     ['one name twice', 'after = ["a", "a"]', 'after has "a" twice'],
     ['a name that is both', 'requires = ["a"]\nconflicts = ["a"]', 'a is among requires and conflicts'],
+    ['an account that can be none', 'accounts = ["a:b"]', 'accounts is "a:b": expected the name of a user'],
     ['a name that is none', 'requires = ["none"]', 'requires is "none": expected the name of a module'],
     ['mandatory without a when', 'mandatory = true', 'the module is never used by itself'],
     ['a kind that is none', '[cdi]\nkind = "gpu"', 'kind is "gpu": expected VENDOR/CLASS'],
@@ -156,6 +157,7 @@ describe('the directory', () => {
     rmSync(directory, { recursive: true });
     await expect(use(undefined)).resolves.toEqual({
       names: [],
+      accounts: { passwd: '', group: '' },
       mounts: [],
       files: [],
       environment: [],
