@@ -93,7 +93,8 @@ static void print_quoted(const char* text) {
 /* The finding that only this side can have. */
 static void print_dead(int format, const struct berth_failure* failure) {
     static const char hint[] =
-        "systemctl status berthd tells why; containers that run go on, new ones cannot start";
+        "systemctl status berthd tells why; where it runs, systemctl restart berthd.socket berthd makes its "
+        "socket anew; containers that run go on, new ones cannot start";
     switch (format) {
         case berth_v1_HealthRequest_Format_FORMAT_JSON:
             fputs("{\"version\":1,\"node\":", stdout);

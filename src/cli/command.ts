@@ -41,8 +41,10 @@ export interface Command {
   /** What its operands are called, in order; "[FILE]" may be left out, and "[ARGUMENT...]" stands for all that follow. */
   readonly operands: readonly string[];
   readonly examples: readonly { readonly command: string; readonly text: string }[];
-  /** Exit statuses besides 0 and the usual ones. */
+  /** Exit statuses besides 0 and the usual ones; for one of these, this command's own words. */
   readonly exitStatus?: readonly { readonly status: number; readonly text: string }[];
+  /** Ends with none of the usual ones but those in `exitStatus`. */
+  readonly noUsualStatus?: true;
   /** Has options of another program too: `operands` are all words, as they were given, --help and --socket excepted. */
   readonly passesOptions?: true;
   /** Returns the exit status; throws errors of the table. */

@@ -4,8 +4,11 @@ import type { Terminal } from './terminal.js';
 
 /** The manual page of a command. */
 export function commandManual(command: Command): ManualPage {
-  const all = [{ status: 0, text: 'Success.' }, ...(command.exitStatus ?? []), ...usualStatuses];
-  const statuses = all.sort((a, b) => a.status - b.status);
+  const own = command.exitStatus ?? [];
+  const usual = usualStatuses.filter(
+    ({ status }) => !command.noUsualStatus && !own.some((one) => one.status === status),
+  );
+  const statuses = [{ status: 0, text: 'Success.' }, ...own, ...usual].sort((a, b) => a.status - b.status);
   return {
     name: `berth ${command.name}`,
     summary: command.summary,

@@ -31,17 +31,20 @@ export interface Report {
   readonly exitStatus: number;
 }
 
+/** Worst first: what is only unknown is often so because of what fails. */
+const WORST_FIRST: readonly Status[] = ['fail', 'warn', 'unknown'];
+
 /** The worst of all. */
 export function overall(findings: readonly Finding[]): Status {
-  const order: readonly Status[] = ['fail', 'warn', 'unknown'];
-  return order.find((status) => findings.some((finding) => finding.status === status)) ?? 'pass';
+  return WORST_FIRST.find((status) => findings.some((finding) => finding.status === status)) ?? 'pass';
 }
 
-/** A line for each finding, or with `all` for each check, and one that counts them. */
+/** A line for each finding, worst first, or with `all` for each check in the order of the table; and one that counts them. */
 export function asText({ findings }: Results, all: boolean): Report {
-  const lines = findings
-    .filter(({ status }) => all || status !== 'pass')
-    .map(({ status, id, text, hint }) => `${status.padEnd(7)} ${id}: ${text}${hint === '' ? '' : `; hint: ${hint}`}`);
+  const shown = all ? findings : WORST_FIRST.flatMap((wanted) => findings.filter(({ status }) => status === wanted));
+  const lines = shown.map(
+    ({ status, id, text, hint }) => `${status.padEnd(7)} ${id}: ${text}${hint === '' ? '' : `; hint: ${hint}`}`,
+  );
   return { text: `${[...lines, counted(findings)].join('\n')}\n`, exitStatus: EXIT[overall(findings)] };
 }
 

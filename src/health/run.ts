@@ -11,7 +11,7 @@ export interface Finding {
   readonly family: Family;
   readonly status: Status;
   readonly text: string;
-  /** What to do; only where something is to be done. */
+  /** What to do; only where something is to be done, and not where another finding is the cause. */
   readonly hint: string;
   readonly milliseconds: number;
 }
@@ -62,7 +62,7 @@ export class Runner {
       : await this.#inTime(check, context, Math.min(CHECK_LIMIT, end - start));
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
     const { id, family, hint } = check;
-    return { id, family, status, text: oneLine(text), hint: status === 'pass' ? '' : hint, milliseconds };
+    return { id, family, status, text: oneLine(text), hint: status === 'pass' || broken ? '' : hint, milliseconds };
   }
 
   async #inTime(check: Check, context: Context, limit: number): Promise<Verdict> {

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { dirname } from 'node:path';
 import { describe, expect } from 'vitest';
 import { inOwnMounts, writeSlurmConf } from './helpers/health.js';
 import {
@@ -31,6 +32,15 @@ describe('what is broken about Berth, the kernel and the store', () => {
       hint: /systemctl status berthd/,
       breakIt: () => {
         rmSync(daemon.socket);
+      },
+    },
+    {
+      what: 'a directory of the socket in which others could put theirs',
+      found: 'daemon',
+      text: /others than root may write to .*: its mode is 0777/,
+      hint: /restart berthd\.socket/,
+      breakIt: () => {
+        chmodSync(dirname(daemon.socket), 0o777);
       },
     },
     {

@@ -138,7 +138,7 @@ describe('what is broken about the node', () => {
       found: 'site-open',
       status: 'unknown',
       text: /^not run: others than root may write to /,
-      hint: /site's own check/,
+      hint: /runs as root/,
       prepare: () => {
         mkdirSync(path('health.d'));
         writeFileSync(path('health.d', 'open'), `#!/bin/sh\ntouch ${path('was-run')}\n`, { mode: 0o755 });

@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { parseCommand } from '../../src/cli/arguments.js';
 import { explain } from '../../src/cli/commands/explain.js';
 import { commands } from '../../src/cli/commands/index.js';
+import { commandManual } from '../../src/cli/help.js';
 import { run } from '../../src/cli/run.js';
 import { makeTerminal } from '../../src/cli/terminal.js';
 import { BerthError } from '../../src/errors/index.js';
@@ -116,6 +117,14 @@ describe('help', () => {
       expect(await berth(['--help', name])).toEqual({ status, stdout, stderr: '' });
     },
   );
+
+  it.each(commands)('of $name has one line for each exit status', ({ name }) => {
+    const command = commands.find((one) => one.name === name);
+    const section = command && commandManual(command).sections.find(({ title }) => title === 'EXIT STATUS');
+    const statuses = section?.entries.map((entry) => (typeof entry === 'string' ? entry : entry.term)) ?? [];
+    expect(statuses[0]).toBe('0');
+    expect(new Set(statuses).size).toBe(statuses.length);
+  });
 
   it('is shown, as an error, to who gives no command', async () => {
     const { status, stdout, stderr } = await berth([]);

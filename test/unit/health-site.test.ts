@@ -59,6 +59,27 @@ describe("a site's checks that cannot be done", () => {
   });
 });
 
+describe("what to do about a site's check", () => {
+  it('is what its rule says, or what keeps it from being run', () => {
+    const directory = siteWith({
+      'a.toml': 'file = "/a"\nhint = "ask ann"\n',
+      'b.toml': 'file = 1\n',
+      c: '',
+      d: '',
+      e: '',
+    });
+    chmodSync(join(directory, 'c'), 0o777);
+    chmodSync(join(directory, 'd'), 0o644);
+    expect(siteChecks(directory).map(({ hint }) => hint)).toEqual([
+      'ask ann',
+      'docs/health.md tells what a rule may say',
+      'it runs as root: a file of root, mode 0755, in a directory that root alone may write to',
+      'chmod 755 makes it a program; the name of a rule ends with .toml',
+      `it is the site's own check ${join(directory, 'e')}`,
+    ]);
+  });
+});
+
 describe('many questions at once', () => {
   it('are all answered, in turn', async () => {
     const { probe } = nodeWith({});

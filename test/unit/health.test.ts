@@ -5,6 +5,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { pass, type Check, type Status } from '../../src/health/check.js';
 import { parseRule } from '../../src/health/checks/site.js';
 import { checks, healthPage } from '../../src/health/index.js';
+import { commands } from '../../src/cli/commands/index.js';
 import { asJson, asNagios, asPrometheus, asText, type Results } from '../../src/health/report.js';
 import { Runner, type Finding } from '../../src/health/run.js';
 import { hostlistHas, linesOf } from '../../src/health/slurm-facts.js';
@@ -24,6 +25,12 @@ describe('the table of checks', () => {
       expect(id).toMatch(/^[a-z]+(-[a-z]+)*$/);
       for (const words of [reads, rule, matters, hint]) expect(words.length).toBeGreaterThan(5);
     }
+  });
+
+  it('names only commands that there are as what to do', () => {
+    const named = checks.flatMap(({ hint }) => [...hint.matchAll(/\bberth ([a-z]+)/g)].map(([, name]) => name));
+    expect(named.length).toBeGreaterThan(2);
+    expect(commands.map(({ name }) => name)).toEqual(expect.arrayContaining(named));
   });
 
   it('names only checks that there are as what another needs', () => {
@@ -67,6 +74,8 @@ describe('a run', () => {
       ['middle', 'unknown', 'not tried, because of broken'],
       ['broken', 'fail', 'gone'],
     ]);
+    // What to do is said once, where the cause is.
+    expect(findings.map(({ hint }) => hint !== '')).toEqual([false, false, true]);
   });
 
   it('does not know, when a check itself is at fault', async () => {
@@ -95,16 +104,20 @@ describe('a report', () => {
     node: 'n1',
     time: Date.UTC(2026, 0, 2),
     milliseconds: 12,
-    findings: [finding('a', 'pass', 'fine'), finding('b', 'fail', 'x | y'), finding('c', 'unknown', 'dark')],
+    findings: [finding('a', 'pass', 'fine'), finding('c', 'unknown', 'dark'), finding('b', 'fail', 'x | y')],
   };
   const well: Results = { ...results, findings: [finding('a', 'pass', 'fine')] };
   const dark: Results = { ...results, findings: [finding('c', 'unknown', 'dark')] };
 
-  it('as text has a line for each finding, and with --all for each check', () => {
-    const short =
-      'fail    b: x | y; hint: mend it\nunknown c: dark; hint: mend it\n3 checks: 1 fail, 1 unknown, 1 pass\n';
-    expect(asText(results, false)).toEqual({ text: short, exitStatus: 2 });
-    expect(asText(results, true).text).toBe(`pass    a: fine\n${short}`);
+  it('as text has a line for each finding, worst first, and with --all for each check, in their order', () => {
+    const [passed, unknown, failed] = [
+      'pass    a: fine',
+      'unknown c: dark; hint: mend it',
+      'fail    b: x | y; hint: mend it',
+    ];
+    const counted = '3 checks: 1 fail, 1 unknown, 1 pass';
+    expect(asText(results, false)).toEqual({ text: `${failed}\n${unknown}\n${counted}\n`, exitStatus: 2 });
+    expect(asText(results, true).text).toBe(`${passed}\n${unknown}\n${failed}\n${counted}\n`);
   });
 
   it.each([
@@ -126,7 +139,7 @@ describe('a report', () => {
       node: 'n1',
       status: 'fail',
       time: '2026-01-02T00:00:00.000Z',
-      checks: [{ id: 'a' }, { id: 'b', hint: 'mend it' }, { id: 'c' }],
+      checks: [{ id: 'a' }, { id: 'c' }, { id: 'b', hint: 'mend it' }],
     });
   });
 

@@ -27,7 +27,7 @@ export const env: Command = {
     { command: 'berth env render pytorch', text: 'What does --environment=pytorch stand for?' },
   ],
   exitStatus: [
-    { status: 2, text: 'A file is wrong.' },
+    { status: 2, text: 'A file, the command line or the configuration is wrong.' },
     { status: 3, text: 'There is no such file.' },
   ],
   run: (call) => {

@@ -43,7 +43,10 @@ export const health: Command = {
   operands: [],
   examples: [
     { command: 'berth health --all', text: 'Everything, with what was read.' },
-    { command: 'srun -N64 berth health', text: 'What is wrong on the nodes of a job.' },
+    {
+      command: 'srun -N64 --label berth health',
+      text: 'What is wrong on each of 64 nodes, by their number in the job.',
+    },
     {
       command: 'berth health --json | jq ".checks[] | select(.status != \\"pass\\")"',
       text: 'Findings for a program.',
@@ -51,8 +54,10 @@ export const health: Command = {
   ],
   exitStatus: [
     { status: 1, text: 'A warning, or something could not be found out; nothing failed.' },
-    { status: 2, text: 'A check failed, or berthd does not answer.' },
+    { status: 2, text: 'A check failed, berthd does not answer, or the command line is wrong.' },
+    { status: 3, text: 'With --nagios: something could not be found out; nothing failed, and nothing warns.' },
   ],
+  noUsualStatus: true,
   run: async ({ flag, terminal }) => {
     if (!flag('daemon-dead'))
       throw usage('berth health must be the first words', 'options come after health', 'health');

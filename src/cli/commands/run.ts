@@ -86,6 +86,7 @@ export const run: Command = {
     { status: 126, text: 'The command was found, but cannot be run.' },
     { status: 127, text: 'The command is not in the container.' },
   ],
+  noUsualStatus: true,
   run: () =>
     Promise.reject(
       usage('berth run must be the first word after berth', 'options such as --socket come after run', 'run'),

@@ -19,17 +19,18 @@ export const installationChecks: readonly Check[] = [
     id: 'daemon',
     family: 'installation',
     reads: "berthd's socket, first from the client's side",
-    rule: 'berthd answers the client; its socket is where clients look for it, belongs to root, and everybody may connect',
+    rule: "berthd answers the client; its socket is where clients look for it, root's, in a directory that root alone may write to, and everybody may connect",
     matters: 'without berthd no container can be started on the node',
-    hint: 'systemctl status berthd tells why; containers that run go on, new ones cannot start',
+    hint: 'systemctl status berthd tells why; where it runs, systemctl restart berthd.socket berthd makes its socket anew; containers that run go on, new ones cannot start',
     run: ({ config }) => {
       const socket = join(config.daemon.runtimeDirectory, 'berthd.sock');
       const found = lstatSync(socket, { throwIfNoEntry: false });
-      if (!found) return fail(`berthd runs, but its socket ${socket} is gone: restart it`);
+      if (!found) return fail(`berthd runs, but its socket ${socket} is gone`);
       if (!found.isSocket() || found.uid !== 0) return fail(`${socket} is not a socket of root's`);
       if ((found.mode & 0o666) !== 0o666)
         return fail(`users may not connect to ${socket}: its mode is ${octal(found)}`);
-      return pass(`berthd ${version} answers on ${socket}`);
+      const fault = unsafePath(config.daemon.runtimeDirectory);
+      return fault === undefined ? pass(`berthd ${version} answers on ${socket}`) : fail(fault);
     },
   },
   {

@@ -73,8 +73,11 @@ function idOf(name: string): string {
 function siteCheck(id: string, path: string): Check {
   const words = { id, family: 'site', reads: path, rule: "the site's own", matters: 'the site says so' } as const;
   const isRule = path.endsWith('.toml');
-  const hint = isRule ? ruleHint(path) : `the site's own check ${path} said this`;
-  return { ...words, hint, run: (context) => unsafe(path) ?? (isRule ? follow(path, context) : run(path, context)) };
+  return {
+    ...words,
+    hint: hintOf(path),
+    run: (context) => unsafe(path) ?? (isRule ? follow(path, context) : run(path, context)),
+  };
 }
 
 function unsafe(path: string): Verdict | undefined {
@@ -88,7 +91,7 @@ function unsafe(path: string): Verdict | undefined {
 
 /** Exit status 0, 1, 2 is pass, warn, fail, as for Nagios; the first line of output is what is shown. */
 async function run(path: string, { probe }: Context): Promise<Verdict> {
-  if ((lstatSync(path).mode & 0o100) === 0) return unknown(`not run: ${path} is neither executable nor a .toml rule`);
+  if (!isProgram(path)) return unknown(`not run: ${path} is neither executable nor a .toml rule`);
   try {
     const { status, output } = await probe.run([path], { limit: PROGRAM_LIMIT, most: MOST_BYTES });
     const text = output.split('\n')[0]?.trim() || `it ended with ${status}`;
@@ -150,12 +153,20 @@ function fits(pattern: RegExp, content: string): boolean {
   }
 }
 
-function ruleHint(path: string): string {
+function hintOf(path: string): string {
+  const isRule = path.endsWith('.toml');
   try {
-    return parseRule(readFileSync(path, 'utf8')).hint;
+    if (unsafe(path)) return 'it runs as root: a file of root, mode 0755, in a directory that root alone may write to';
+    if (isRule) return parseRule(readFileSync(path, 'utf8')).hint;
+    if (!isProgram(path)) return 'chmod 755 makes it a program; the name of a rule ends with .toml';
   } catch {
-    return 'docs/health.md tells what a rule may say';
+    if (isRule) return 'docs/health.md tells what a rule may say';
   }
+  return `it is the site's own check ${path}`;
+}
+
+function isProgram(path: string): boolean {
+  return (lstatSync(path).mode & 0o100) !== 0;
 }
 
 /** @throws Error telling what is wrong with the rule. */
