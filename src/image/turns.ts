@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { storeFailure } from './failures.js';
 import { Lease, readLease, type Progress } from './lease.js';
 import type { Workshop } from './workshop.js';
 
@@ -27,11 +28,16 @@ export class Turns {
    * The turn, unless another has it.
    *
    * @param tells how far it is, for those who wait; asked every few seconds.
+   * @throws BerthError BERTH_STORE_FULL, BERTH_STORE_UNUSABLE
    */
-  take(task: Task, tells: () => string): Promise<Lease | undefined> {
+  async take(task: Task, tells: () => string): Promise<Lease | undefined> {
     const { layout, self } = this.workshop;
     const progress = (): Promise<Progress> => Promise.resolve({ blobs: [], made: 0, words: tells() });
-    return Lease.take(layout, keyOf(task), { owner: self, uid: task.uid }, progress);
+    try {
+      return await Lease.take(layout, keyOf(task), { owner: self, uid: task.uid }, progress);
+    } catch (error) {
+      throw storeFailure(layout.root, error);
+    }
   }
 
   /** Who has it; undefined when nobody does any more. */

@@ -93,6 +93,16 @@ describe('opening a store', () => {
   });
 });
 
+describe('the turn at bringing an image', () => {
+  it('cannot be had where the store cannot be written to, and says so', async () => {
+    const store = await open();
+    rmSync(join(path, 'tmp'), { recursive: true });
+    await expect(store.turns.take({ uid: 1, words: 'pull of app' }, () => '')).rejects.toMatchObject({
+      code: 'BERTH_STORE_UNUSABLE',
+    });
+  });
+});
+
 describe('resolving a name', () => {
   it('finds an image of the site for everyone', async () => {
     const store = await open();

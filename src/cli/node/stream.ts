@@ -13,6 +13,9 @@ export interface StreamEnd {
   readonly reason: string;
 }
 
+/** Milliseconds until a berthd that says nothing is not waited for. */
+const ANSWER_LIMIT = 10_000;
+
 /** Messages that wait to be looked at, before berthd is made to wait. */
 const MOST_WAITING = 256;
 
@@ -43,15 +46,17 @@ export class EventStream {
 
   /**
    * @param since "now", "oldest" or a cursor.
+   * @param limit milliseconds that berthd may take to answer.
    * @throws BerthError BERTH_DAEMON_UNREACHABLE; RemoteError what berthd says.
    */
-  static async open(path: string, since: string): Promise<EventStream> {
+  static async open(path: string, since: string, limit = ANSWER_LIMIT): Promise<EventStream> {
     const { WebSocket: Client } = await import('ws');
     const socket = new Client(`ws://localhost/v1/events?since=${encodeURIComponent(since)}`, 'berth.v1', {
-      createConnection: () => connect(path),
+      // A connection that is made here has to know the time limit too: it is what tells of it.
+      createConnection: () => connect({ path, timeout: limit }),
       perMessageDeflate: false,
       maxPayload: MOST_MESSAGE,
-      handshakeTimeout: 10_000,
+      handshakeTimeout: limit,
     });
     // Made at once: what comes with the answer belongs to the stream.
     const stream = new EventStream(socket);
