@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
     if (strcmp(command, "exec") == 0) return berth_exec(argc - 1, argv + 1);
     if (strcmp(command, "run") == 0) return berth_run(argc - 1, argv + 1);
     if (strcmp(command, "stop") == 0) return berth_stop(argc - 1, argv + 1);
+    if (strcmp(command, "wait") == 0) return berth_wait(argc - 1, argv + 1);
     if (strcmp(command, "logs") == 0) return berth_logs(argc - 1, argv + 1);
     const bool is_dead = argc == 3 && strcmp(argv[2], "--daemon-dead") == 0;
     if (strcmp(command, "health") == 0 && !is_dead) return run_health(argc - 1, argv + 1, false);

@@ -12,6 +12,9 @@ int berth_run(int argc, char** argv);
 /* `berth stop`: ends what `berth run` has started. */
 int berth_stop(int argc, char** argv);
 
+/* `berth wait`: waits until containers in the background have ended. */
+int berth_wait(int argc, char** argv);
+
 /* `berth logs`: shows what a container in the background has printed. */
 int berth_logs(int argc, char** argv);
 

@@ -79,12 +79,7 @@ static bool reap(struct background* background) {
         if (ended != background->program) continue;
         background->program = 0;
         background->status = status;
-        char words[64];
-        if (WIFSIGNALED(status))
-            snprintf(words, sizeof words, "ended by signal %d", WTERMSIG(status));
-        else
-            snprintf(words, sizeof words, "ended with status %d", WEXITSTATUS(status));
-        berth_log_end(&background->log, words);
+        berth_log_end(&background->log, status);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "wire.h"
@@ -16,6 +17,9 @@
 enum {
     MOST_BYTES = 8 * 1024 * 1024, /* of a file; there are two */
     MOST_LOGS = 20,
+    SHORTEST_PREFIX = 4,
+    /* Where a file system knows no locks, nobody tells of an end. */
+    LOOK_S = 1,
 };
 
 void berth_log_close(struct berth_log* log) {
@@ -69,6 +73,40 @@ static bool log_id(const char* file, char* id, size_t size) {
     return true;
 }
 
+/* How many logs' ids begin like that; `id` is the last of them. */
+static int find_by_prefix(int directory, const char* prefix, char id[BERTH_LOG_ID]) {
+    LISTING listing = list(directory);
+    int count = 0;
+    if (listing == NULL) return 0;
+    for (struct dirent* entry; (entry = readdir(listing)) != NULL;) {
+        char one[BERTH_LOG_ID];
+        if (!log_id(entry->d_name, one, sizeof one) || strncmp(one, prefix, strlen(prefix)) != 0) continue;
+        memcpy(id, one, sizeof one);
+        count++;
+    }
+    return count;
+}
+
+int berth_log_find(const char* name, char id[BERTH_LOG_ID], struct berth_failure* failure) {
+    BERTH_FD directory = berth_log_directory(false);
+    char link[160];
+    if (directory < 0)
+        return BERTH_FAIL(failure, BERTH_LOG_UNKNOWN, (name), ("nothing has been run in the background here"),
+                          ());
+    if (strchr(name, '/') != NULL || (size_t)snprintf(link, sizeof link, "name.%s", name) >= sizeof link)
+        return BERTH_FAIL(failure, BERTH_LOG_UNKNOWN, (name), ("that is neither a name nor an id"), ());
+    const ssize_t length = readlinkat(directory, link, id, BERTH_LOG_ID - 1);
+    if (length > 0) {
+        id[length] = '\0';
+        return berth_take(&directory);
+    }
+    const int count = strlen(name) < SHORTEST_PREFIX ? 0 : find_by_prefix(directory, name, id);
+    if (count == 1) return berth_take(&directory);
+    const char* why = count == 0 ? "no container in the background of that name or id has run here lately"
+                                 : "the ids of several begin so";
+    return BERTH_FAIL(failure, BERTH_LOG_UNKNOWN, (name), (why), ());
+}
+
 bool berth_log_has_ended(int directory, const char* id) {
     char file[48];
     snprintf(file, sizeof file, "%s.status", id);
@@ -91,7 +129,7 @@ static void remove_stale_names(int directory) {
     LISTING listing = list(directory);
     if (listing == NULL) return;
     for (struct dirent* entry; (entry = readdir(listing)) != NULL;) {
-        char id[40];
+        char id[BERTH_LOG_ID];
         char file[48];
         if (strncmp(entry->d_name, "name.", 5) != 0) continue;
         const ssize_t length = readlinkat(directory, entry->d_name, id, sizeof id - 1);
@@ -105,13 +143,13 @@ static void remove_stale_names(int directory) {
 /* Removes the oldest log of a container that has ended, while there are as many as are kept. */
 static void make_room(int directory) {
     for (;;) {
-        char oldest[40] = "";
+        char oldest[BERTH_LOG_ID] = "";
         struct timespec oldest_time = {0};
         int count = 0;
         LISTING listing = list(directory);
         if (listing == NULL) return;
         for (struct dirent* entry; (entry = readdir(listing)) != NULL;) {
-            char id[40];
+            char id[BERTH_LOG_ID];
             struct stat status;
             if (!log_id(entry->d_name, id, sizeof id) ||
                 fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
@@ -187,6 +225,39 @@ void berth_log_write(struct berth_log* log, const char* bytes, size_t length) {
     }
 }
 
-void berth_log_end(struct berth_log* log, const char* words) {
-    dprintf(log->status, "%s\n", words);
+void berth_log_end(struct berth_log* log, int status) {
+    if (WIFSIGNALED(status))
+        dprintf(log->status, "ended by signal %d\n", WTERMSIG(status));
+    else
+        dprintf(log->status, "ended with status %d\n", WEXITSTATUS(status));
+}
+
+/* What berth_log_end has noted, or -1. The file is the user's, who may have written anything. */
+static int noted_end(int file) {
+    static const struct {
+        const char* words;
+        long base;
+    } ends[] = {{"ended with status ", 0}, {"ended by signal ", 128}};
+    char text[80] = "";
+    if (pread(file, text, sizeof text - 1, 0) <= 0) return -1;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        const size_t length = strlen(ends[i].words);
+        if (strncmp(text, ends[i].words, length) != 0) continue;
+        const long status = ends[i].base + strtol(text + length, NULL, 10);
+        return status < 0 || status > UCHAR_MAX ? -1 : (int)status;
+    }
+    return -1;
+}
+
+int berth_log_wait(int directory, const char* id) {
+    char path[64];
+    snprintf(path, sizeof path, "%s.status", id);
+    BERTH_FD file = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0) return -1;
+    while (flock(file, LOCK_SH) < 0) {
+        if (errno == EINTR) continue;
+        while (noted_end(file) < 0) sleep(LOOK_S);
+        break;
+    }
+    return noted_end(file);
 }

@@ -15,11 +15,13 @@
 
 #include "failure.h"
 
+enum { BERTH_LOG_ID = 40 };
+
 struct berth_log {
     int directory;
     int file;
     int status;
-    char id[40];
+    char id[BERTH_LOG_ID];
     off_t size;
 };
 
@@ -35,8 +37,16 @@ int berth_log_begin(struct berth_log* log, const char* id, const char* name, str
 /* What does not fit on the disk is lost: the program goes on. */
 void berth_log_write(struct berth_log* log, const char* bytes, size_t length);
 
+/* Finds the log of a container by its name, its id, or the beginning of that. The directory of this host's
+ * logs, or -1 with BERTH_LOG_UNKNOWN. */
+int berth_log_find(const char* name, char id[BERTH_LOG_ID], struct berth_failure* failure);
+
 /* Has a container ended? `directory` is that of this host's logs. */
 bool berth_log_has_ended(int directory, const char* id);
 
-/* Notes how it ended. */
-void berth_log_end(struct berth_log* log, const char* words);
+/* Notes how it ended: its status as waitpid(2) has it. */
+void berth_log_end(struct berth_log* log, int status);
+
+/* Waits until a container has ended. The exit status of its command, as a shell has it; -1 when nobody has
+ * noted that. */
+int berth_log_wait(int directory, const char* id);

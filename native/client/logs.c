@@ -1,5 +1,4 @@
 /* `berth logs`: what a container in the background has printed. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -15,7 +14,6 @@
 #include "start.h"
 
 enum {
-    SHORTEST_PREFIX = 4,
     /* A log on a network file system, of another host's: nobody tells when it grows. */
     LOOK_MS = 1000,
 };
@@ -24,48 +22,6 @@ static int usage(const char* what, const char* why) {
     struct berth_failure failure;
     BERTH_FAIL(&failure, BERTH_USAGE, (what), (why), ("berth logs"));
     return berth_print_failure(&failure, (int)failure.exit_status);
-}
-
-static int unknown(const char* name, const char* why) {
-    struct berth_failure failure;
-    BERTH_FAIL(&failure, BERTH_LOG_UNKNOWN, (name), (why), ());
-    return berth_print_failure(&failure, (int)failure.exit_status);
-}
-
-static void close_listing(DIR** listing) {
-    if (*listing != NULL) closedir(*listing);
-}
-
-/* How many logs' ids begin like that; `id` is the last of them. */
-static int find_by_prefix(int directory, const char* prefix, char* id, size_t size) {
-    const int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR* listing __attribute__((cleanup(close_listing))) = again < 0 ? NULL : fdopendir(again);
-    int count = 0;
-    if (listing == NULL) return 0;
-    for (struct dirent* entry; (entry = readdir(listing)) != NULL;) {
-        const char* end = strstr(entry->d_name, ".log");
-        if (end == NULL || strcmp(end, ".log") != 0 || strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
-            continue;
-        snprintf(id, size, "%.*s", (int)(end - entry->d_name), entry->d_name);
-        count++;
-    }
-    return count;
-}
-
-/* The id of the container that is meant. 0, or an exit status after telling the user. */
-static int find(int directory, const char* name, char* id, size_t size) {
-    char link[160];
-    if (strchr(name, '/') != NULL || (size_t)snprintf(link, sizeof link, "name.%s", name) >= sizeof link)
-        return unknown(name, "that is neither a name nor an id");
-    const ssize_t length = readlinkat(directory, link, id, size - 1);
-    if (length > 0) {
-        id[length] = '\0';
-        return 0;
-    }
-    const int count = strlen(name) < SHORTEST_PREFIX ? 0 : find_by_prefix(directory, name, id, size);
-    if (count == 1) return 0;
-    return unknown(name, count == 0 ? "no container in the background of that name or id has run here lately"
-                                    : "the ids of several begin so");
 }
 
 /* Prints what there is from here on. -1 when nobody reads it any more. */
@@ -128,17 +84,19 @@ int berth_logs(int argc, char** argv) {
                          argv[optind - 1]);
     }
     if (optind + 1 != argc) return usage("berth logs shows one log", "give a container's name or id");
-    BERTH_FD directory = berth_log_directory(false);
-    if (directory < 0) return unknown(argv[optind], "nothing has been run in the background here");
-    char id[40];
-    const int status = find(directory, argv[optind], id, sizeof id);
-    if (status != 0) return status;
+    struct berth_failure failure;
+    char id[BERTH_LOG_ID];
+    BERTH_FD directory = berth_log_find(argv[optind], id, &failure);
+    if (directory < 0) return berth_print_failure(&failure, (int)failure.exit_status);
     char path[64];
     snprintf(path, sizeof path, "%s.log.1", id);
     BERTH_FD before = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     snprintf(path, sizeof path, "%s.log", id);
     BERTH_FD file = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0) return unknown(argv[optind], strerror(errno));
+    if (file < 0) {
+        BERTH_FAIL(&failure, BERTH_LOG_UNKNOWN, (argv[optind]), (strerror(errno)), ());
+        return berth_print_failure(&failure, (int)failure.exit_status);
+    }
     if (before >= 0 && print_rest(before) < 0) return 0;
     if (print_rest(file) == 0 && follows) follow(directory, id, path, file);
     char words[80] = "";

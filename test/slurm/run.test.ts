@@ -265,6 +265,32 @@ describe('a container in the background', () => {
     ]);
   });
 
+  it('is waited for, and told how it has ended', async () => {
+    const script = `
+      berth run -d --name seven debian sh -c 'sleep 0.5; exit 7' >/dev/null
+      berth run -d --name killed debian sh -c 'kill -KILL $$' >/dev/null
+      berth run -d --name parent debian sh -c 'sleep 1 & exit 3' >/dev/null
+      berth wait parent seven killed; berth wait seven
+      id=$(berth run -d debian true); berth wait \${id%????}`;
+    expect(await lines(script)).toEqual(['3', '7', '137', '7', '0']);
+    for (const [name, code, status] of [
+      ['nowhere', 'BERTH_LOG_UNKNOWN', 3],
+      ['', 'BERTH_USAGE: no container was named', 2],
+    ] as const) {
+      const told = await shell(`berth wait ${name}`);
+      expect(told.stderr).toContain(code);
+      expect(told.status).toBe(status);
+    }
+  });
+
+  it('that nobody can tell of any more is an error to wait for', async () => {
+    await lines('berth run -d --name orphan debian sleep 60');
+    const pid = (await lines('pgrep -u alice -f "^berth run -d --name orphan"'))[0] ?? '';
+    const told = await shell(`berth wait orphan & sleep 0.3; kill -KILL ${pid}; wait $!`);
+    expect(told.stderr).toContain('BERTH_END_UNKNOWN: nobody knows how the command of orphan has ended');
+    expect(told).toMatchObject({ status: 1, stdout: '' });
+  });
+
   it('has a name of its own', async () => {
     const script = `
       berth run -d --name one debian sleep 60 >/dev/null

@@ -92,7 +92,7 @@ describe('help', () => {
     expect(status).toBe(0);
     for (const { name, summary } of commands) expect(stdout).toMatch(new RegExp(`^    ${name} +${summary}$`, 'm'));
     expect(commands.map(({ name }) => name).join(' ')).toBe(
-      'run ps exec logs stop explain env modules images pull build import export migrate inspect tag share rmi verify gc login logout health top events metrics token config version help',
+      'run ps exec logs stop wait explain env modules images pull build import export migrate inspect tag share rmi verify gc login logout health top events metrics token config version help',
     );
   });
 

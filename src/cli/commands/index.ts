@@ -30,6 +30,7 @@ import { token } from './token.js';
 import { top } from './top.js';
 import { verify } from './verify.js';
 import { versionCommand } from './version.js';
+import { wait } from './wait.js';
 
 /** Every command, in the order of the overview. */
 export const commands: readonly Command[] = [
@@ -38,6 +39,7 @@ export const commands: readonly Command[] = [
   exec,
   logs,
   stop,
+  wait,
   explain,
   env,
   modules,
