@@ -100,7 +100,8 @@ async function debhelper(work: string, checkout: string, time: number): Promise<
     ['dh_installsystemd', '--package=berth', '--no-restart-after-upgrade', '--no-stop-on-upgrade', 'berthd.socket'],
     ['dh_installsystemd', '--package=berth', '--no-enable', '--no-start', '--no-stop-on-upgrade', 'berth-gc.timer'],
     ['dh_strip'],
-    ['dh_compress'],
+    // Documents link to each other by their names.
+    ['dh_compress', '--exclude=.md'],
     ['dh_fixperms'],
     ['dh_shlibdeps'],
     ['dh_installdeb'],

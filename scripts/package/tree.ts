@@ -80,6 +80,7 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
   const helpers = (await readdir(join(root, 'build', 'bin'))).filter((name) => name.startsWith('berth-'));
   const modules = await readdir(join(root, 'share', 'modules.d'));
   const pages = renderedPages(root, version, date);
+  const documents = (await readdir(join(root, 'docs'), { recursive: true })).filter((name) => name.endsWith('.md'));
   return [
     program('/usr/bin/berth', built('bin', 'berth')),
     // Programs that strip debugging information look for executable files.
@@ -103,6 +104,10 @@ async function berthItems(source: Source, { unitDir, zshDir }: Places): Promise<
     directory('/etc/berth/health.d'),
     directory('/var/lib/berth'),
     file('/usr/share/doc/berth/third-party-licenses', { text: bundledLicenses(root) }),
+    // Messages name them as "docs/health.md", and so they lie beside each other as in the project.
+    ...['SECURITY.md', ...documents.map((name) => join('docs', name))].map((name) =>
+      file(`/usr/share/doc/berth/${name}`, { from: join(root, name) }),
+    ),
     ...modules.map((name) =>
       file(`/usr/share/berth/modules.d/${name}`, { from: join(root, 'share', 'modules.d', name) }),
     ),

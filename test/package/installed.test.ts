@@ -1,6 +1,6 @@
 // The life of Berth's packages on a Debian 12 that systemd runs: installed, used, upgraded under jobs, removed, purged.
 // The tests are one story: each goes on where the one before it ended.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +9,8 @@ import { Machine } from './machine.js';
 import { builtPackages, nextRevision, nodePackage } from './packages.js';
 
 const APT = 'DEBIAN_FRONTEND=readline apt-get -o APT::Sandbox::User=root';
+
+const root = join(import.meta.dirname, '..', '..');
 
 let machine: Machine;
 let files: { berth: string; plugin: string };
@@ -67,6 +69,14 @@ describe('installed by apt, it', () => {
     for (const page of pages) expect(await machine.must(`man --where ${page}`)).toContain(page);
     expect(await machine.must('MANWIDTH=80 man berth-pull')).toContain('berth-pull - bring an image from a registry');
     expect(await machine.must('whatis berthd')).toContain('the daemon of Berth');
+  });
+
+  it('has the documents that its messages name', async () => {
+    const messages = ['src/errors/errors.json', 'docs/health.md', 'docs/configuration.md'];
+    const texts = messages.map((name) => readFileSync(join(root, name), 'utf8')).join('');
+    const named = [...new Set([...texts.matchAll(/\bdocs\/[a-z-]+\.md\b/g)].map(([name]) => name))];
+    expect(named).toContain('docs/errors.md');
+    await machine.must(`cd /usr/share/doc/berth && ls ${named.join(' ')}`);
   });
 
   it('has units that systemd has no complaint about', async () => {

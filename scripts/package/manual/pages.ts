@@ -18,6 +18,7 @@ const FILES: readonly Entry[] = [
   { term: '/etc/berth/modules.d', text: "The site's modules." },
   { term: '/run/berth', text: "berthd's socket, and the pins of containers." },
   { term: '/var/lib/berth', text: 'The image store.' },
+  { term: '/usr/share/doc/berth/docs', text: 'The documentation, which messages name as docs/errors.md and the like.' },
 ];
 
 /** Every manual page. */
