@@ -3,6 +3,7 @@
  * PATH, and runs in images that need not have a C library. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,10 @@ int main(int argc, char** argv) {
     const int status = check(&options);
     if (status != 0) return status;
     for (size_t i = 0; i < options.variables.count; i++) putenv(options.variables.text[i]);
-    if (options.workdir != NULL && chdir(options.workdir) < 0) return refuse("--workdir", strerror(errno));
+    if (options.workdir != NULL) {
+        char here[PATH_MAX];
+        if (chdir(options.workdir) < 0) return refuse("--workdir", strerror(errno));
+        if (getcwd(here, sizeof here) != NULL) setenv("PWD", here, 1);
+    }
     return become(&options);
 }

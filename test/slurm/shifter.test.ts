@@ -120,12 +120,13 @@ describe('shifter in a container', () => {
       ${inside}
       srun --image=debian shifter cat /image
       srun --image=debian shifter --image=debian:latest -e A=b --workdir=/usr sh -c 'echo $A; pwd'
+      srun --image=debian shifter --workdir=/usr printenv PWD
       srun --image=debian --volume=/home:/mnt --module=none shifter --volume=/home:/mnt --module=none ls -d /mnt/alice
       srun --image=debian sh -c 'type shifter; echo $PATH'
       srun --image=debian shifter --entrypoint=/bin/echo said
       echo 'cat /image' | srun --image=debian shifter`;
     expect(await lines(script)).toEqual([
-      ...['debian', 'b', '/usr', '/mnt/alice', 'shifter is /.berth/bin/shifter', '/usr/bin:/bin:/.berth/bin'],
+      ...['debian', 'b', '/usr', '/usr', '/mnt/alice', 'shifter is /.berth/bin/shifter', '/usr/bin:/bin:/.berth/bin'],
       ...['said', 'debian'],
     ]);
   });
