@@ -11,10 +11,11 @@ const MOST_ANSWER = 64 * 1024 * 1024;
 /**
  * Asks berthd for a document over HTTP, on its own socket.
  *
+ * @param limit milliseconds that it may take.
  * @throws BerthError BERTH_DAEMON_UNREACHABLE; RemoteError what berthd says.
  */
-export async function askForText(socket: string, path: string): Promise<string> {
-  const { status, body } = await get(socket, path);
+export async function askForText(socket: string, path: string, limit = ANSWER_LIMIT): Promise<string> {
+  const { status, body } = await get(socket, path, limit);
   if (status === 200) return body;
   const error: Error = errorIn(body) ?? unreachable(socket, `it answered ${path} with status ${status}`);
   throw error;
@@ -50,12 +51,18 @@ export function unreachable(socket: string, why: string): BerthError {
   return new BerthError('BERTH_DAEMON_UNREACHABLE', { socket, host: hostname(), why });
 }
 
-function get(socket: string, path: string): Promise<{ status: number; body: string }> {
+/** Why nothing came of a connection that berthd took. */
+export function saidNothing(limit: number): string {
+  return `it took the connection and gave no answer for ${limit / 1000} s`;
+}
+
+function get(socket: string, path: string, limit: number): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
+    const late = AbortSignal.timeout(limit);
     const fail = (error: Error): void => {
-      reject(unreachable(socket, reasonOf(error)));
+      reject(unreachable(socket, late.aborted ? saidNothing(limit) : reasonOf(error)));
     };
-    const asking = request({ path, socketPath: socket, agent: false, signal: AbortSignal.timeout(ANSWER_LIMIT) });
+    const asking = request({ path, socketPath: socket, agent: false, signal: late });
     asking.once('error', fail);
     asking.once('response', (response) => {
       let body = '';

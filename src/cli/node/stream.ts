@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Envelope, StreamEvent } from '../../events/index.js';
 import { reasonOf } from '../../errors/index.js';
-import { errorIn, unreachable } from './ask.js';
+import { errorIn, saidNothing, unreachable } from './ask.js';
 
 /** What berthd says first, and with every event. */
 export type Message = Envelope & StreamEvent;
@@ -15,6 +15,9 @@ export interface StreamEnd {
 
 /** Milliseconds until a berthd that says nothing is not waited for. */
 const ANSWER_LIMIT = 10_000;
+
+/** What ws says then. */
+const TIMED_OUT = 'Opening handshake has timed out';
 
 /** Messages that wait to be looked at, before berthd is made to wait. */
 const MOST_WAITING = 256;
@@ -63,7 +66,8 @@ export class EventStream {
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
       socket.once('error', (error) => {
-        reject(unreachable(path, reasonOf(error)));
+        const late = error.message === TIMED_OUT;
+        reject(unreachable(path, late ? saidNothing(limit) : reasonOf(error)));
       });
       socket.once('unexpected-response', (request, response) => {
         let body = '';
