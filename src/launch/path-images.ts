@@ -17,12 +17,12 @@ import {
   collectMessages,
   endOf,
   endOnAbort,
-  lastWords,
   spawnAs,
   tellRegularly,
   toldBy,
   type User,
   type Waiter,
+  whyEnded,
 } from './user-process.js';
 
 /** Steps that a file was opened for, remembered so that all of their ranks get the same: the last ones. */
@@ -262,7 +262,7 @@ export class PathImages {
       if (status === 0) return undefined;
       // The converter stops reading where it has found something wrong, and will say what.
       if (status === READER_GONE) return new Promise<never>(() => undefined);
-      const why = lastWords(messages()) ?? `reading it ended with status ${status ?? 'unknown'}`;
+      const why = whyEnded('reading it', child, messages(), status);
       fault = late.signal.aborted
         ? this.#tooLong(order)
         : (toldBy(messages(), status) ?? unusable(order.path, order, why));

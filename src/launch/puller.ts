@@ -12,13 +12,13 @@ import {
   collectMessages,
   endOf,
   endOnAbort,
-  lastWords,
   spawnAs,
   tellRegularly,
   toldBy,
   type User,
   type Waiter,
   wasKilled,
+  whyEnded,
 } from './user-process.js';
 
 /** Longest line of progress, in characters: it has some 150 for each layer. */
@@ -174,7 +174,7 @@ export class Puller {
       if (limit.aborted) throw tooLong(reference, this.config.store.pullTimeout);
       if (status === 0) return true;
       if (!stopped.aborted && wasKilled(child, messages())) return false;
-      const why = lastWords(messages()) ?? `berth pull ended with status ${status ?? 'unknown'}`;
+      const why = whyEnded('berth pull', child, messages(), status);
       const told: Error | undefined = toldBy(messages(), status);
       throw told ?? failed(reference, why);
     } finally {

@@ -11,10 +11,10 @@ import {
   collectMessages,
   endOf,
   endOnAbort,
-  lastWords,
   spawnEnclosed,
   tellRegularly,
   type Waiter,
+  whyEnded,
 } from './user-process.js';
 
 /** A container that was saved. */
@@ -156,7 +156,7 @@ async function pack(
   try {
     const status = await endOf(child);
     if (status === 0) return;
-    const why = lastWords(messages()) ?? `it ended with status ${status ?? 'unknown'}`;
+    const why = whyEnded('reading it', child, messages(), status);
     throw new SaveFault(`what was written could not be read: ${why}`);
   } finally {
     stopEnding();

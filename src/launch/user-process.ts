@@ -207,6 +207,12 @@ export function wasKilled({ signalCode }: ChildProcess, messages: string): boole
   return signalCode !== null || STUMBLED.test(messages);
 }
 
+/** Why a process that has ended badly did: what it said last, or how it ended. `subject` is what people call it. */
+export function whyEnded(subject: string, child: ChildProcess, messages: string, status: number | undefined): string {
+  if (wasKilled(child, messages)) return `${subject} was killed: is this node short of memory?`;
+  return lastWords(messages) ?? `${subject} ended with status ${status ?? 'unknown'}`;
+}
+
 /** What a command that told no error said last; undefined when it was silent. */
 export function lastWords(messages: string): string | undefined {
   const last = messages.trim().split('\n').at(-1);

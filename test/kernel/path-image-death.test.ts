@@ -125,7 +125,10 @@ describe('an image of a file is made by the next launch, and nothing is left, wh
     const launched = launch();
     await findConverter(daemon.directory);
     for (const pid of reader()) process.kill(pid, 'SIGKILL');
-    expect((await launched)?.error?.code).toBe('BERTH_FILE_UNUSABLE');
+    expect((await launched)?.error).toMatchObject({
+      code: 'BERTH_FILE_UNUSABLE',
+      why: 'reading it was killed: is this node short of memory?',
+    });
     await nothingLeft();
     await succeeds();
   });
