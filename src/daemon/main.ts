@@ -75,7 +75,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     report: (done) => log.warn(done),
     onResults: (results) => observer.healthFound(results),
   });
-  const door = openDoor({ config, registry, store, health, journal, meters, observer, log });
+  const door = openDoor({ config, registry, store, health, journal, meters, observer, log, busy: () => tidier.busy() });
   const handlers = new Handlers({
     config,
     designer,
@@ -108,7 +108,6 @@ async function start(config: Config, configFile: string | undefined, log: Logger
       if (request?.launch) observer.launchFailed(new v1.LaunchRequest(request.launch), error);
     },
     (socket, { uid }) => {
-      tidier.busy();
       door.acceptLocal(socket, { uid });
     },
     log,
@@ -143,6 +142,10 @@ process.env['UV_THREADPOOL_SIZE'] ??= '16';
 // Optimised code is for what runs hot for long. Making it costs a launch processors that its ranks need, and leaves
 // 3 MiB in the heaps of V8's threads.
 setFlagsFromString('--no-opt');
+
+// A burst of launches makes V8 have its space for new objects grow to 32 MiB, which it gives back after minutes, and not when told
+// to. Kept at the 2 MiB that it begins with, it is tidied more often: with 2000 launches, a tenth more processor time.
+setFlagsFromString('--semi-space-growth-factor=1');
 native.shareArenas();
 
 async function main(): Promise<void> {

@@ -227,8 +227,10 @@ describe('readers of the stream', () => {
       const { cursor } = JSON.parse((await get(place(), '/v1/state')).body) as { cursor: string };
       while ((await crowd.line()) !== cursor);
       await crowd.stop('SIGKILL');
-      expect(memory).toBeLessThan(96 * 1024);
+      expect(memory).toBeLessThan(64 * 1024);
       expect(beside).toBeLessThan(alone * 1.5 + 2000);
+      // When nobody looks any more, all of that is the node's again.
+      await expect.poll(privateMemory, { timeout: 12_000, interval: 500 }).toBeLessThan(16 * 1024);
     },
   );
 

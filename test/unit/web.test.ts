@@ -1,10 +1,12 @@
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
+import { SharedFrames } from '../../src/daemon/web/frames.js';
 import { asksForUs, ownNames, sourceOf } from '../../src/daemon/web/guard.js';
 import { listen } from '../../src/daemon/web/listen.js';
 import { pageHeaders } from '../../src/daemon/web/page.js';
 import { Tokens } from '../../src/daemon/web/tokens.js';
+import { Journal } from '../../src/events/index.js';
 
 describe('a listener', () => {
   it('outlives connections that cannot be accepted', async () => {
@@ -17,6 +19,26 @@ describe('a listener', () => {
     } finally {
       server.close();
     }
+  });
+});
+
+describe('messages for readers', () => {
+  it('are made once for all that are at one place, and kept for few places at a time', () => {
+    const journal = new Journal();
+    const frames = new SharedFrames(journal);
+    for (let count = 0; count < 100; count++)
+      journal.append({ type: 'daemon', what: 'started', berthd: '1', adopted: 0 });
+    const first = frames.from(1);
+    expect(first?.next).toBe(101);
+    expect(frames.from(1)).toBe(first);
+    for (let place = 2; place <= 16; place++) expect(frames.from(place)).toBe(frames.from(place));
+    expect(frames.from(1)).toBe(first);
+    const another = frames.from(17);
+    expect(frames.from(17)).toBe(another);
+    const again = frames.from(1);
+    expect(again).toEqual(first);
+    expect(again).not.toBe(first);
+    expect(frames.from(101)).toBeUndefined();
   });
 });
 

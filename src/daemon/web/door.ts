@@ -10,7 +10,7 @@ export class Door {
   #tokens: Tokens | undefined;
   #close: () => void = () => undefined;
 
-  constructor(private readonly parts: Omit<HttpParts, 'tokens'>) {}
+  constructor(private readonly parts: Omit<HttpParts, 'tokens'> & { readonly busy: () => void }) {}
 
   /** A client of berthd's own socket, whom the kernel has named. */
   acceptLocal(socket: Socket, viewer: Viewer): void {
@@ -41,6 +41,7 @@ export class Door {
   }
 
   #accept(socket: Socket, way: Way): void {
+    this.parts.busy();
     this.#http ??= this.#load();
     // What comes meanwhile stays in the kernel.
     socket.pause();

@@ -3,6 +3,9 @@ import type { Journal } from '../../events/index.js';
 /** Bytes of messages that are written to a reader in one turn. */
 const MOST_BYTES = 32 * 1024;
 
+/** Places for which messages are kept ready. Nearly all readers are at the newest, or were when a slice of them ended. */
+const MOST_CHUNKS = 16;
+
 /** RFC 6455: a whole text message; and where its length follows in two, or in eight bytes. */
 const TEXT = 0x81;
 const TWO_BYTES = 126;
@@ -28,7 +31,7 @@ export interface Chunk {
   readonly next: number;
 }
 
-/** Makes what a thousand readers are told once. It is kept until there is more to tell. */
+/** Makes what a thousand readers are told once. It is kept until there is more to tell, for few places at a time. */
 export class SharedFrames {
   readonly #chunks = new Map<number, Chunk>();
   #newest = 0;
@@ -40,8 +43,13 @@ export class SharedFrames {
     const { ring } = this.journal;
     if (this.#newest !== ring.next) this.#chunks.clear();
     this.#newest = ring.next;
-    const chunk = this.#chunks.get(position) ?? this.#make(position);
-    if (chunk) this.#chunks.set(position, chunk);
+    const known = this.#chunks.get(position);
+    if (known) return known;
+    const chunk = this.#make(position);
+    if (!chunk) return undefined;
+    const [oldest] = this.#chunks.size === MOST_CHUNKS ? this.#chunks.keys() : [];
+    if (oldest !== undefined) this.#chunks.delete(oldest);
+    this.#chunks.set(position, chunk);
     return chunk;
   }
 

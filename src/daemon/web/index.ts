@@ -20,14 +20,20 @@ export interface DoorParts {
   readonly meters: Meters;
   readonly observer: Observer;
   readonly log: Logger;
+  /** Something was done that took memory, or gave some back. */
+  readonly busy: () => void;
 }
 
 /** What berthd serves over HTTP, put together: metrics, the event stream, the node page. */
 export function openDoor(parts: DoorParts): Door {
   const { journal, meters, config, store } = parts;
-  const readers = new Readers(journal, () => {
-    meters.readerDropped();
-  });
+  const readers = new Readers(
+    journal,
+    () => {
+      meters.readerDropped();
+    },
+    parts.busy,
+  );
   const usage = new StoreUsage(config.store.path, store.workshop.layout.images);
   const metrics = new Metrics({ ...parts, usage, readers: () => readers.count });
   return new Door({ ...parts, metrics, readers });

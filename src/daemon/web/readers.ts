@@ -19,6 +19,8 @@ export class Readers {
     private readonly journal: Journal,
     /** One was let go for being slow. */
     private readonly dropped: () => void,
+    /** One is gone, and what was kept for it is nobody's. */
+    private readonly left: () => void,
   ) {
     this.#frames = new SharedFrames(journal);
   }
@@ -49,6 +51,7 @@ export class Readers {
       const left = (this.#perUser.get(uid) ?? 1) - 1;
       if (left > 0) this.#perUser.set(uid, left);
       else this.#perUser.delete(uid);
+      this.left();
     });
     new Stream(this.journal, this.#frames, viewer, since, socket, below, this.dropped);
   }
