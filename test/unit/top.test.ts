@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { nodeOverview } from '../../src/cli/node/overview.js';
 import { Recent } from '../../src/cli/node/recent.js';
 import { Redraw } from '../../src/cli/node/redraw.js';
+import { eventLine } from '../../src/cli/node/words.js';
 import type { NodeState } from '../../src/events/index.js';
 import type { Message } from '../../src/cli/node/stream.js';
 import { makeTerminal } from '../../src/cli/terminal.js';
@@ -93,6 +94,23 @@ describe('berth top shows', () => {
     others.add({ v: 1, cursor: '', time: NOW, type: 'others', counts: { launch: 30, container: 2 } });
     expect(others.rate(NOW)).toBe(3);
     expect(others.rate(NOW + 11)).toBe(0);
+  });
+});
+
+describe('the line of an event', () => {
+  const at = new Date(2026, 0, 2, 3, 4, 5, 6);
+  const about = { v: 1, cursor: '', time: at.getTime() / 1000 } as const;
+
+  it('has the date unless it is of today', () => {
+    const started: Message = { ...about, type: 'daemon', what: 'started', berthd: '0.1.0', adopted: 1 };
+    const line = '03:04:05.006  daemon     berthd 0.1.0 started, with 1 container from before';
+    expect(eventLine(started, new Date(2026, 0, 2, 23))).toBe(line);
+    expect(eventLine(started, new Date(2026, 0, 3, 0))).toBe(`2026-01-02 ${line}`);
+  });
+
+  it('says whose events are only counted', () => {
+    const others: Message = { ...about, type: 'others', counts: { container: 4, ranks: 1 } };
+    expect(eventLine(others, at)).toBe('03:04:05.006  others     events of other users: container 4, ranks 1');
   });
 });
 

@@ -5,17 +5,18 @@ import { stepName } from '../timeline.js';
 /** Longest name of an image in a line, in characters. */
 const MOST_IMAGE = 80;
 
-/** An event as a line for people: when, and what. */
-export function eventLine(message: Message): string {
-  return `${clock(message.time)}  ${plain(`${message.type.padEnd(9)}  ${words(message)}`)}`;
+/** An event as a line for people: when, with the date unless it is today's, and what. */
+export function eventLine(message: Message, now = new Date()): string {
+  return `${when(new Date(message.time * 1000), now)}  ${plain(`${message.type.padEnd(9)}  ${words(message)}`)}`;
 }
 
-/** The time of day on this node, to the millisecond. */
-function clock(seconds: number): string {
-  const date = new Date(seconds * 1000);
+/** The time on this node, to the millisecond. */
+function when(date: Date, now: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0');
   const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
-  return `${time}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+  const clock = `${time}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+  if (date.toDateString() === now.toDateString()) return clock;
+  return `${[String(date.getFullYear()), two(date.getMonth() + 1), two(date.getDate())].join('-')} ${clock}`;
 }
 
 function words(event: Message): string {
@@ -23,7 +24,7 @@ function words(event: Message): string {
     case 'hello':
       return `${event.node}, berthd ${event.berthd}, ${event.uid === 0 ? "everybody's events" : 'your events'}`;
     case 'daemon':
-      return `berthd ${event.berthd} started, with ${event.adopted} containers from before`;
+      return `berthd ${event.berthd} started, with ${many(event.adopted, 'container')} from before`;
     case 'launch': {
       const about = `job ${event.job} ${stepName(event.step)}, ${event.user ?? `uid ${event.uid}`}, ${short(event.image)}`;
       if (event.error !== undefined) return `${about}: ${event.error}`;
@@ -33,7 +34,7 @@ function words(event: Message): string {
     case 'ranks': {
       const { job, step, joined, container, waitUs, joinUs } = event;
       const times = `waited ${milliseconds(waitUs.median)} ms, entered in ${milliseconds(joinUs.median)} ms (medians)`;
-      return `job ${job} ${stepName(step)}: ${joined} rank${joined === 1 ? '' : 's'} in ${container}, ${times}`;
+      return `job ${job} ${stepName(step)}: ${many(joined, 'rank')} in ${container}, ${times}`;
     }
     case 'container':
       return `${event.container} ${event.what}, job ${event.job}, ${event.user}, ${short(event.image)}`;
@@ -47,9 +48,9 @@ function words(event: Message): string {
       return `${event.check}: ${event.from === undefined ? '' : `${event.from} → `}${event.to}: ${event.text}${hint}`;
     }
     case 'others':
-      return Object.entries(event.counts)
-        .map(([type, count]) => `${count} ${type}`)
-        .join(', ');
+      return `events of other users: ${Object.entries(event.counts)
+        .map(([type, count]) => `${type} ${count}`)
+        .join(', ')}`;
     case 'gap':
       return {
         restarted: 'berthd was restarted since: what happened between is not known',
@@ -57,6 +58,10 @@ function words(event: Message): string {
         unknown: 'there is no such place in the stream: it begins with the oldest event',
       }[event.reason];
   }
+}
+
+function many(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function short(image: string): string {
