@@ -127,6 +127,14 @@ describe('used by Slurm, it', () => {
     await machine.must('systemctl is-active berthd.service');
   });
 
+  it('is started again when it was killed, for the launch that waits', async () => {
+    const { pid } = await machine.daemon();
+    await machine.must(`kill -KILL ${pid}`);
+    expect((await machine.srun('--image=small id -u')).stdout.trim()).toBe('1000');
+    await machine.until('systemctl is-active berthd.service berthd.socket');
+    expect((await machine.daemon()).pid).not.toBe(pid);
+  });
+
   it('gives no program that it starts its socket', async () => {
     const { pid } = await machine.daemon();
     const inode = await machine.must(`stat -L -c %i /proc/${pid}/fd/3`);
