@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "berth.h"
 #include "wire.h"
 
 /* src/health/report.ts */
-enum { STATUS_FAIL = 2, STATUS_USAGE = 2 };
+enum { STATUS_FAIL = 2, STATUS_USAGE = 2, NAGIOS_UNKNOWN = 3 };
 
 enum {
     /* berthd gives each check 5 s and all of them 20 s. Slurm ends a HealthCheckProgram after 60 s. */
@@ -90,6 +91,16 @@ static void print_quoted(const char* text) {
     putchar('"');
 }
 
+/* Now, as in berthd's own answer: 2026-01-02T03:04:05.678Z. */
+static void print_time(void) {
+    struct timespec now;
+    struct tm date;
+    char text[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &date));
+    printf("\"%s.%03ldZ\"", text, now.tv_nsec / 1000000);
+}
+
 /* The finding that only this side can have. */
 static void print_dead(int format, const struct berth_failure* failure) {
     static const char hint[] =
@@ -99,6 +110,8 @@ static void print_dead(int format, const struct berth_failure* failure) {
         case berth_v1_HealthRequest_Format_FORMAT_JSON:
             fputs("{\"version\":1,\"node\":", stdout);
             print_quoted(berth_host());
+            fputs(",\"time\":", stdout);
+            print_time();
             fputs(
                 ",\"status\":\"fail\",\"checks\":[{\"id\":\"daemon\",\"family\":\"installation\",\"status\":"
                 "\"fail\",\"text\":",
@@ -146,7 +159,9 @@ int berth_health(int argc, char** argv, bool from_slurm) {
     const char* socket = getenv("BERTH_SOCKET");
     if (socket == NULL) socket = BERTH_SOCKET;
     const int status = parse(argc, argv, health, &socket);
-    if (status != 0) return status;
+    /* To Nagios, a wrong command line is nothing found. */
+    const bool nagios = health->format == berth_v1_HealthRequest_Format_FORMAT_NAGIOS;
+    if (status != 0) return nagios ? NAGIOS_UNKNOWN : status;
     const char* node = getenv("SLURMD_NODENAME");
     if (node != NULL) snprintf(health->node_name, sizeof health->node_name, "%s", node);
 

@@ -214,6 +214,14 @@ describe('a berthd that is not there', () => {
     const { status, output } = await runHealth(path('nowhere.sock'), ...words);
     expect(status).toBe(2);
     expect(output).toMatch(expected);
-    if (words[0] === '--json') expect(JSON.parse(output)).toMatchObject({ version: 1, status: 'fail' });
+    if (words[0] !== '--json') return;
+    const { version, time } = JSON.parse(output) as { version: number; time: string };
+    expect(version).toBe(1);
+    expect(Date.now() - Date.parse(time)).toBeLessThan(60_000);
+    expect(new Date(time).toISOString()).toBe(time);
+  });
+
+  it('is not what Nagios is told of a wrong command line', async () => {
+    expect((await runHealth(path('nowhere.sock'), '--nagios', '--nonsense')).status).toBe(3);
   });
 });

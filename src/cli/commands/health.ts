@@ -55,7 +55,10 @@ export const health: Command = {
   exitStatus: [
     { status: 1, text: 'A warning, or something could not be found out; nothing failed.' },
     { status: 2, text: 'A check failed, berthd does not answer, or the command line is wrong.' },
-    { status: 3, text: 'With --nagios: something could not be found out; nothing failed, and nothing warns.' },
+    {
+      status: 3,
+      text: 'With --nagios: something could not be found out and nothing is worse, or the command line is wrong.',
+    },
   ],
   noUsualStatus: true,
   run: async ({ flag, terminal }) => {
