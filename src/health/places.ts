@@ -68,16 +68,6 @@ export function readMounts(places: Places): MountLine[] {
   });
 }
 
-/** The mount that a path is on: of the last one mounted there, if several. */
-export function mountOf(path: string, mounts: readonly MountLine[]): MountLine | undefined {
-  let best: MountLine | undefined;
-  for (const mount of mounts) {
-    const holds = mount.point === '/' || path === mount.point || path.startsWith(`${mount.point}/`);
-    if (holds && mount.point.length >= (best?.point.length ?? 0)) best = mount;
-  }
-  return best;
-}
-
 function unescape(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 }

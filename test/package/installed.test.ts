@@ -10,6 +10,9 @@ import { builtPackages, nextRevision, nodePackage } from './packages.js';
 
 const APT = 'DEBIAN_FRONTEND=readline apt-get -o APT::Sandbox::User=root';
 
+/** Checks that look at what this machine shares with the one that it runs on: its clock, and its kernel. */
+const OF_THE_HOST = new Set(['clock', 'kernel-log', 'blocked-processes', 'memory-errors']);
+
 const root = join(import.meta.dirname, '..', '..');
 
 let machine: Machine;
@@ -89,8 +92,7 @@ describe('installed by apt, it', () => {
   it('finds itself well installed', async () => {
     const { stdout } = await machine.shell('berth health --json --max-age 0');
     const { checks } = JSON.parse(stdout) as { checks: { id: string; status: string; text: string }[] };
-    const own = ['daemon', 'versions', 'plugin', 'plugin-slurm', 'configuration', 'store', 'pins', 'canary'];
-    const faults = checks.filter(({ id, status }) => own.some((one) => id.startsWith(one)) && status !== 'pass');
+    const faults = checks.filter(({ id, status }) => !OF_THE_HOST.has(id) && status !== 'pass');
     expect(faults).toEqual([]);
     expect(checks.map(({ id }) => id)).toEqual(
       expect.arrayContaining(['versions', 'plugin', 'plugin-slurm', 'canary']),

@@ -16,6 +16,7 @@ function check(id: string): Check {
 }
 
 const MOUNTINFO = '1 0 254:0 / / rw shared:1 - ext4 /dev/vda rw\n';
+const PINS = '2 1 0:9 / /run/berth/containers rw - tmpfs tmpfs rw\n';
 const KMSG_OOPS = '4,812,5000000,-;BUG: unable to handle page fault for address: 00000000deadbeef\n';
 const NODES = 'NodeName=DEFAULT RealMemory=1000\nNodeName=n[1-4],other RealMemory=64000\n';
 
@@ -92,6 +93,22 @@ const rows: readonly Row[] = [
     },
     status: 'warn',
     text: /\/home/,
+  },
+  {
+    id: 'mount-propagation',
+    of: 'autofs on shared mounts, or slaves of such',
+    files: {
+      'proc/self/mountinfo': `${MOUNTINFO}${PINS}3 1 0:5 / /home rw shared:9 - autofs auto.home rw\n4 1 0:6 / /data rw master:8 - autofs auto.data rw\n`,
+    },
+    status: 'pass',
+  },
+  {
+    id: 'mount-propagation',
+    of: "systemd's autofs for binfmt_misc, which no container needs",
+    files: {
+      'proc/self/mountinfo': `${MOUNTINFO}${PINS}3 1 0:5 / /proc rw - proc proc rw\n4 3 0:6 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw\n`,
+    },
+    status: 'pass',
   },
   {
     id: 'read-only-filesystems',

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { findSquashfuse, SQUASHFUSE, SQUASHFUSE_PLACES } from '../../container/index.js';
 import { fail, pass, some, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
-import { mountOf, readMounts, readSmall, type Places } from '../places.js';
+import { readMounts, readSmall, type Places } from '../places.js';
 import { ProbeFailure } from '../probe.js';
 
 /** A user who owns nothing, by number: who may not do what everybody must be able to. */
@@ -18,6 +18,12 @@ const USERNS_SWITCHES = [
     name: 'kernel.apparmor_restrict_unprivileged_userns',
   },
 ] as const;
+
+/**
+ * Where the kernel shows itself. What is mounted there later (systemd does so with binfmt_misc, on nearly every node) is
+ * nothing that programs in containers look for.
+ */
+const KERNEL_DIRECTORIES = ['/proc', '/sys', '/dev'];
 
 /** Does this kernel have, and permit, what containers are made of? */
 export const kernelChecks: readonly Check[] = [
@@ -112,7 +118,7 @@ export const kernelChecks: readonly Check[] = [
     id: 'mount-propagation',
     family: 'kernel',
     reads: '/proc/self/mountinfo, and the mount namespace of berthd',
-    rule: "the pins' directory is a private mount; where autofs mounts things later, / is shared",
+    rule: "the pins' directory is a private mount; mounts of autofs outside of /proc, /sys and /dev are shared",
     matters:
       'a shared pin is copied into every new mount namespace, and its container never ends; on a private / what autofs mounts does not reach running containers',
     hint: 'mount --make-private on the directory named here; mount --make-rshared / where autofs is used',
@@ -168,10 +174,17 @@ function checkPropagation(pins: string, places: Places): Verdict {
   const pinned = mounts.findLast(({ point }) => point === pins);
   if (!pinned) return fail(`${pins} is no mount of its own, as berthd makes it`);
   if (pinned.propagation.some((word) => word.startsWith('shared:'))) return fail(`${pins} is a shared mount`);
-  const automatic = mounts.filter(({ type }) => type === 'autofs').map(({ point }) => point);
-  const unheard = automatic.filter(
-    (point) => !(mountOf(point, mounts)?.propagation ?? []).some((word) => word.startsWith('shared:')),
-  );
-  if (unheard.length > 0) return warn(`what autofs mounts on ${some(unheard)} does not reach running containers`);
+  const unheard = mounts
+    .filter(({ type, point, propagation }) => {
+      // Of what autofs mounts, the autofs mount is the parent: its copies in containers hear of it in either case.
+      const isHeard = propagation.some((word) => word.startsWith('shared:') || word.startsWith('master:'));
+      return (
+        type === 'autofs' && !isHeard && !KERNEL_DIRECTORIES.some((directory) => point.startsWith(`${directory}/`))
+      );
+    })
+    .map(({ point }) => point);
+  if (unheard.length > 0) {
+    return warn(`what autofs mounts on ${some([...new Set(unheard)])} does not reach running containers`);
+  }
   return pass('pins are private, and later mounts reach containers');
 }
