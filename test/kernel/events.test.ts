@@ -65,6 +65,16 @@ async function runStep(jobId: number, uid = NOBODY, ranks = 1): Promise<void> {
   client.socket.destroy();
 }
 
+describe('berth token', () => {
+  it('says where nothing is served over the network, and what does that', () => {
+    const { status, stdout, stderr } = berth('token');
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).toContain('BERTH_EVENTS_NOT_SERVED');
+    expect(stderr).toContain('serves no page and no stream over the network: its [events] listen is not set');
+    expect(stderr).toMatch(/hint: .*\[events\] listen and token_file/);
+  });
+});
+
 describe('the event stream', () => {
   it('tells of a launch, its phases, its ranks and its container, each once', async () => {
     const reader = await TestReader.open(place());

@@ -58,6 +58,7 @@ export class Door {
 
   async #load(): Promise<Http> {
     const { Http: Server } = await import('./http.js');
-    return new Server({ ...this.parts, tokens: this.#tokens });
+    // The first client may be here before the site's token is read.
+    return new Server({ ...this.parts, tokens: () => this.#tokens });
   }
 }

@@ -47,8 +47,8 @@ export interface HttpParts extends StateParts {
   readonly health: Health;
   readonly metrics: Metrics;
   readonly readers: Readers;
-  /** Undefined where nothing but berthd's own socket is served. */
-  readonly tokens: Tokens | undefined;
+  /** Who a token is for; undefined where nothing but berthd's own socket is served. */
+  readonly tokens: () => Tokens | undefined;
   readonly log: Logger;
 }
 
@@ -157,12 +157,23 @@ export class Http {
       case '/v1/nodes':
         return json({ v: EVENTS_VERSION, node: hostname(), nodes: this.parts.config.events.nodes });
       case '/v1/token':
-        if (way.viewer && this.parts.tokens) return json({ v: EVENTS_VERSION, ...this.parts.tokens.issue(way.viewer) });
+        if (way.viewer) return json({ v: EVENTS_VERSION, ...this.#tokens().issue(way.viewer) });
         break;
       case '/v1/events':
         throw refused(426, 'the event stream is a WebSocket', { Upgrade: 'websocket' });
     }
     throw refused(404, `there is no ${url.pathname}`);
+  }
+
+  /** @throws Refusal where nothing is served over the network. */
+  #tokens(): Tokens {
+    const tokens = this.parts.tokens();
+    if (tokens) return tokens;
+    const why =
+      this.parts.config.events.listen === ''
+        ? 'this node serves no page and no stream over the network: its [events] listen is not set'
+        : "this node's [events] could not be served: berthd's log has the reason";
+    throw new Refusal(404, new BerthError('BERTH_EVENTS_NOT_SERVED', { host: hostname(), why }));
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -220,7 +231,7 @@ export class Http {
 
   #viewer(request: IncomingMessage, way: Way): Viewer {
     if (way.viewer) return way.viewer;
-    const viewer = this.parts.tokens?.viewerOf(tokenOf(request));
+    const viewer = this.parts.tokens()?.viewerOf(tokenOf(request));
     if (viewer) return viewer;
     const now = performance.now();
     if (tokenOf(request) !== '' && now - this.#wrongToken > WRONG_TOKEN_INTERVAL) {
