@@ -237,6 +237,21 @@ describe('over TCP', () => {
     expect(plain.log).not.toContain('Warning');
   });
 
+  it.each(['h2c', 'websocket'])('an upgrade to %s behind another request is not begun', async (protocol) => {
+    const from = `Host: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n`;
+    const upgrade = `GET /v1/nothing HTTP/1.1\r\n${from}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`;
+    const socket = connect((overTcp as { port: number }).port, '127.0.0.1');
+    const closed = new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
+    let text = '';
+    socket.setEncoding('utf8').on('data', (more: string) => (text += more));
+    socket.write(`GET /metrics HTTP/1.1\r\n${from}\r\n${upgrade}`);
+    await closed;
+    expect(text).not.toContain('404');
+    // berthd has outlived it.
+    expect((await get(overTcp, '/v1/state', bearing(TOKEN))).status).toBe(200);
+    expect(plain.log).not.toContain('ERR_HTTP');
+  });
+
   it('who says nothing is let go after a while', { timeout: 20_000 }, async () => {
     const silent = connect({ host: '127.0.0.1', port: (overTcp as { port: number }).port });
     const closed = new Promise((resolve) => silent.once('close', resolve));

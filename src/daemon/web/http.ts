@@ -86,6 +86,8 @@ export class Http {
     handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
   });
   readonly #ways = new WeakMap<Duplex, Way & { readonly heard: () => void }>();
+  /** Connections that have had their request. */
+  readonly #asked = new WeakSet<Duplex>();
   readonly #names: ReadonlySet<string>;
   #wrongToken = Number.NEGATIVE_INFINITY;
 
@@ -93,8 +95,16 @@ export class Http {
     // What else a client sends at once is not even begun.
     this.#server.maxRequestsPerSocket = 1;
     this.#names = ownNames(parts.config.events.names);
-    this.#server.on('request', (request, response) => void this.#respond(request, response));
+    this.#server.on('request', (request, response) => {
+      this.#asked.add(request.socket);
+      void this.#respond(request, response);
+    });
     this.#server.on('upgrade', (request, socket, head) => {
+      // Node does not count these among a connection's requests, and the answer to the one before has the connection.
+      if (this.#asked.has(socket)) {
+        socket.destroy();
+        return;
+      }
       // Any other protocol may be left alone (RFC 9110, 7.8): curl --http2 asks for one with each request.
       if (request.headers.upgrade?.toLowerCase() === 'websocket') this.#upgrade(request, socket, head);
       else void this.#respond(request, responseTo(request));
