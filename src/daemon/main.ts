@@ -73,6 +73,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     configFile,
     containers: () => registry.all(),
     report: (done) => log.warn(done),
+    onNodeChange: (change) => observer.nodeChanged(change),
     onResults: (results) => observer.healthFound(results),
   });
   const door = openDoor({ config, registry, store, health, journal, meters, observer, log, busy: () => tidier.busy() });

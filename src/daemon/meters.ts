@@ -40,6 +40,10 @@ export class Meters {
   );
   readonly #joins = new Histogram('berth_rank_join_seconds', 'How long ranks took to enter it.', LAUNCH_BOUNDS);
   readonly #containers = new Counter('berth_containers_total', 'Containers built, and let go of.');
+  readonly #drains = new Counter(
+    'berth_node_drains_total',
+    'Times that Berth has drained this node in Slurm because of its health, and resumed it.',
+  );
   readonly #pulls = new Counter(
     'berth_pulls_total',
     'Pulls that have ended, by outcome: ok, or the code of the error.',
@@ -54,6 +58,7 @@ export class Meters {
   constructor() {
     // What has never happened is zero, not absent: a rate begins with the first.
     for (const what of ['built', 'ended']) this.#containers.add({ what }, 0);
+    for (const what of ['drained', 'resumed']) this.#drains.add({ what }, 0);
     this.#pulls.add({ outcome: 'ok' }, 0);
     this.#pulled.add({}, 0);
     this.#dropped.add({}, 0);
@@ -80,6 +85,10 @@ export class Meters {
     this.#containers.add({ what });
   }
 
+  nodeChanged(what: 'drained' | 'resumed'): void {
+    this.#drains.add({ what });
+  }
+
   /** @param code of the error; undefined for one that has its image */
   pulled(bytes: number, code?: string): void {
     this.#pulls.add({ outcome: code === undefined ? 'ok' : known(code) });
@@ -102,6 +111,7 @@ export class Meters {
       this.#waits,
       this.#joins,
       this.#containers,
+      this.#drains,
       this.#pulls,
       this.#pulled,
       this.#events,

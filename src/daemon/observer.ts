@@ -9,7 +9,7 @@ import {
   type NodeEvent,
   type PullEvent,
 } from '../events/index.js';
-import type { Results } from '../health/index.js';
+import type { NodeChange, Results } from '../health/index.js';
 import type { Launched, LaunchOrder } from '../launch/index.js';
 import { v1, version } from '../protocol/index.js';
 import type { Meters } from './meters.js';
@@ -169,6 +169,12 @@ export class Observer {
       const change = { check: id, family, ...(from === undefined ? {} : { from }), to: status, text, hint };
       this.#tell({ type: 'health', ...change });
     }
+  }
+
+  /** Berth has drained or resumed the node in Slurm. */
+  nodeChanged({ what, node, reason, gone }: NodeChange): void {
+    this.meters.nodeChanged(what);
+    this.#tell({ type: 'drain', what, node, reason, ...(gone.length > 0 ? { gone } : {}) });
   }
 
   #container(what: ContainerEvent['what'], { id, jobId, uid, user, image, digest }: Container): void {

@@ -103,7 +103,19 @@ export interface HealthEvent {
   readonly hint: string;
 }
 
-export type NodeEvent = DaemonEvent | LaunchEvent | RanksEvent | ContainerEvent | PullEvent | HealthEvent;
+/** Berth has drained the node in Slurm because of its health, or resumed it. */
+export interface DrainEvent {
+  readonly type: 'drain';
+  readonly what: 'drained' | 'resumed';
+  /** NodeName of slurm.conf. */
+  readonly node: string;
+  /** With which it was drained; it begins with "berth: " and the checks that failed. */
+  readonly reason: string;
+  /** Of a resumed node: checks that it was drained for, and that there no longer are. */
+  readonly gone?: readonly string[];
+}
+
+export type NodeEvent = DaemonEvent | LaunchEvent | RanksEvent | ContainerEvent | PullEvent | HealthEvent | DrainEvent;
 
 /** What happened to others, for a viewer who may not know more: how many events of each type. */
 export interface OthersEvent {

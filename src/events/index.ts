@@ -7,6 +7,7 @@ export {
   EVENTS_VERSION,
   type ContainerEvent,
   type DaemonEvent,
+  type DrainEvent,
   type Envelope,
   type GapEvent,
   type HealthEvent,

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config/index.js';
-import { settle, slurmdAbove } from './drain.js';
+import { inWords, settle, slurmdAbove } from './drain.js';
 
 /** What is kept between calls, as there is no daemon to keep it. */
 interface Kept {
@@ -31,7 +31,8 @@ export async function reportDeadDaemon({ health, daemon }: Config, nodeName: str
   if (kept.fails < health.drainAfter) return undefined;
   const name = nodeName || (hostname().split('.')[0] ?? '');
   const tallies = new Map([['daemon', { fails: kept.fails, passes: 0 }]]);
-  return (await settle(name, { tallies, textOf: () => TEXT, absentFor: () => 0 }, health)).done;
+  const { change } = await settle(name, { tallies, textOf: () => TEXT, absentFor: () => 0 }, health);
+  return change && inWords(change);
 }
 
 /** berthd is there again: its failures are counted anew. */

@@ -43,6 +43,23 @@ export type Step =
 
 const NOTHING: Step = { do: 'nothing' };
 
+/** What Berth has done to a node in Slurm. */
+export interface NodeChange {
+  readonly what: 'drained' | 'resumed';
+  /** NodeName of slurm.conf. */
+  readonly node: string;
+  /** With which it was drained. */
+  readonly reason: string;
+  /** For a resumed node: of the checks that it was drained for, those that there no longer are. */
+  readonly gone: readonly string[];
+}
+
+/** For the log. */
+export function inWords({ what, node, reason, gone }: NodeChange): string {
+  if (what === 'drained') return `drained ${node}: ${reason}`;
+  return `resumed ${node}, which was drained with "${reason}"${gone.length > 0 ? `; no longer checked: ${gone.join(', ')}` : ''}`;
+}
+
 /** "berth: ID, ID: what the first found"; of very many, the first, as half an id is nobody's. */
 export function reasonFor(ids: readonly string[], text: string): string {
   const plain = text.replace(/["'\\`$]/g, '').replace(/[^\x20-\x7e]/g, '?');
@@ -85,27 +102,26 @@ export function decide(node: NodeInSlurm, history: History, rules: DrainRules): 
 /**
  * Asks Slurm about the node, decides, and does it.
  *
- * @returns what was done, in words; undefined for nothing.
+ * @returns how the node was, and what was done; undefined for nothing.
  * @throws Error when scontrol fails or does not end in time.
  */
 export async function settle(
   name: string,
   history: History,
   rules: DrainRules,
-): Promise<{ readonly node: NodeInSlurm; readonly done: string | undefined }> {
+): Promise<{ readonly node: NodeInSlurm; readonly change: NodeChange | undefined }> {
   const node = parseNode(await scontrol('--oneliner', 'show', 'node', name));
   const step = decide(node, history, rules);
   if (step.do === 'drain') {
     await scontrol('update', `NodeName=${name}`, 'State=DRAIN', `Reason=${step.reason}`);
-    return { node, done: `drained ${name}: ${step.reason}` };
+    return { node, change: { what: 'drained', node: name, reason: step.reason, gone: [] } };
   }
   if (step.do === 'resume') {
     // UNDRAIN, unlike RESUME, does not bring back a node that went down meanwhile.
     await scontrol('update', `NodeName=${name}`, 'State=UNDRAIN');
-    const gone = step.gone.length > 0 ? `; no longer checked: ${step.gone.join(', ')}` : '';
-    return { node, done: `resumed ${name}, which was drained with "${node.reason}"${gone}` };
+    return { node, change: { what: 'resumed', node: name, reason: node.reason, gone: step.gone } };
   }
-  return { node, done: undefined };
+  return { node, change: undefined };
 }
 
 /** What `scontrol --oneliner show node` prints. */

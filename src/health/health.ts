@@ -6,7 +6,7 @@ import { v1 } from '../protocol/index.js';
 import { Memory, type Check } from './check.js';
 import { siteChecks } from './checks/site.js';
 import { forgetDeadDaemon } from './dead.js';
-import { checksIn, settle, slurmdAbove } from './drain.js';
+import { checksIn, inWords, settle, slurmdAbove, type NodeChange } from './drain.js';
 import { Counted, drainworthy } from './drain-history.js';
 import { realPlaces, type Places } from './places.js';
 import { ProbeSession, StuckQuestions } from './probe.js';
@@ -25,6 +25,8 @@ export interface HealthParts {
   readonly containers: () => readonly Container[];
   /** What was done to the node in Slurm, or could not be, for the log. */
   readonly report: (done: string) => void;
+  /** Told when Berth has drained or resumed the node. */
+  readonly onNodeChange?: (change: NodeChange) => void;
   /** Told what each run of the checks has found. */
   readonly onResults?: (results: Results) => void;
   readonly places?: Places;
@@ -131,10 +133,12 @@ export class Health {
     this.#telling = true;
     const name = nodeName || (hostname().split('.')[0] ?? '');
     void settle(name, this.#counted, config.health)
-      .then(({ node, done }) => {
-        if (done !== undefined) report(done);
-        this.#mayBeDrained =
-          failing.length > 0 || (checksIn(node.reason) !== undefined && !done?.startsWith('resumed'));
+      .then(({ node, change }) => {
+        if (change) {
+          report(inWords(change));
+          this.parts.onNodeChange?.(change);
+        }
+        this.#mayBeDrained = failing.length > 0 || (checksIn(node.reason) !== undefined && change?.what !== 'resumed');
       })
       .catch((error: unknown) => {
         report(`the node's health could not be told to Slurm: ${reasonOf(error)}`);

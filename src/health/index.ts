@@ -7,4 +7,5 @@ export { Health, type HealthParts, type HealthQuestion } from './health.js';
 export { healthPage } from './document.js';
 export { reportDeadDaemon } from './dead.js';
 export type { Family, Status } from './check.js';
+export type { NodeChange } from './drain.js';
 export { asPrometheus, type Results } from './report.js';

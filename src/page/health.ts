@@ -1,5 +1,6 @@
 import { el } from './dom.js';
-import type { Finding, Status } from './types.js';
+import { clock } from './format.js';
+import type { Drain, Finding, Status } from './types.js';
 
 const WORDS: Readonly<Record<Status, string>> = { pass: 'pass', warn: 'warning', fail: 'fails', unknown: 'unknown' };
 
@@ -49,6 +50,12 @@ export function problems(findings: readonly Finding[]): HTMLElement {
     ),
   );
   return el('ul', { class: 'findings' }, ...items);
+}
+
+/** What Berth has told Slurm last. */
+export function drained({ what, time, node, reason }: Drain): HTMLElement {
+  const text = what === 'drained' ? `drained ${node}: ${reason}` : `resumed ${node}, drained with "${reason}"`;
+  return el('p', { class: 'drain' }, `In Slurm, Berth has ${text} (${clock(time)})`);
 }
 
 /** What has passed, for those who want to know. */

@@ -1,7 +1,7 @@
 import { ask, Events, Failure, TokenRefused } from './connection.js';
 import { el, table } from './dom.js';
 import { age, size } from './format.js';
-import { badge, counted, overall, passed, problems } from './health.js';
+import { badge, counted, drained, overall, passed, problems } from './health.js';
 import { launchList, legend, MOST_SHOWN } from './launches.js';
 import type { ImageState, NodeState } from '../events/index.js';
 import type { Finding, Launch, Message, Status } from './types.js';
@@ -14,6 +14,9 @@ const AGE_INTERVAL = 15_000;
 
 /** Seconds over which launches are counted. */
 const RATE_SPAN = 60;
+
+/** Events after which the node has the same containers and pulls as before. */
+const LEAVES_STATE: ReadonlySet<Message['type']> = new Set(['launch', 'health', 'drain', 'hello']);
 
 /** What a node's view tells the page. */
 export interface Surroundings {
@@ -45,6 +48,7 @@ export class NodeView {
   readonly #pullPanel = el('div');
   readonly #imagePanel = el('div');
   readonly #healthCount = el('span', { class: 'quiet' });
+  readonly #drain = el('div');
   readonly #problems = el('div');
   readonly #passed = el('ul', { class: 'findings' });
 
@@ -128,7 +132,14 @@ export class NodeView {
         el(
           'div',
           { class: 'column' },
-          panel('Health', 'health', el('span', {}, this.#healthCount, ' ', again), this.#problems, details),
+          panel(
+            'Health',
+            'health',
+            el('span', {}, this.#healthCount, ' ', again),
+            this.#drain,
+            this.#problems,
+            details,
+          ),
           panel('Pulls', 'pulls', undefined, this.#pullPanel),
           panel('Images', 'images', undefined, this.#imagePanel),
         ),
@@ -162,9 +173,12 @@ export class NodeView {
       this.#findings.set(check, { id: check, status: to, text, hint });
       this.#announce(`check ${check}: ${to}, ${text}`);
     }
+    if (message.type === 'drain') {
+      this.#drain.replaceChildren(drained(message));
+      this.#announce(`${message.what} in Slurm: ${message.reason}`);
+    }
     if (message.type === 'pull' && message.what === 'done') void this.#listImages();
-    if (this.#isCaughtUp && message.type !== 'launch' && message.type !== 'health' && message.type !== 'hello')
-      this.#askSoon();
+    if (this.#isCaughtUp && !LEAVES_STATE.has(message.type)) this.#askSoon();
   }
 
   #announce(text: string): void {

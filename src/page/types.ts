@@ -13,5 +13,8 @@ export interface Finding {
   readonly hint: string;
 }
 
+/** Berth has drained or resumed the node. */
+export type Drain = Extract<Message, { type: 'drain' }>;
+
 /** One launch of the timeline. */
 export type Launch = Extract<Message, { type: 'launch' }>;

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { v1 } from '../../src/protocol/index.js';
 import { Browser, type Tab, type View } from './helpers/browser.js';
 import { TestClient, TestDaemon } from './helpers/daemon.js';
+import { runHealth } from './helpers/health.js';
 import { makeArchive, toolbox } from './helpers/images.js';
 import { projectRoot } from './helpers/programs.js';
 import { freePort } from './helpers/web.js';
@@ -31,10 +32,12 @@ beforeAll(async () => {
   const listen = (port: number): string =>
     `[events]\nlisten = "127.0.0.1:${port}"\ntoken_file = "${join(scratch, 'token')}"\n`;
   const common =
-    'pull_at_launch = false\n[container]\nhome = false\n[health]\nskip = ["clock", "subordinate-ids"]\nmounts = ["/nowhere"]\n';
+    'pull_at_launch = false\n[container]\nhome = false\n[health]\nskip = ["clock", "subordinate-ids"]\nmounts = ["/nowhere"]\ndrain = true\ndrain_after = 1\n';
   first = new TestDaemon(`${common}${listen(one)}nodes = ["${there}"]\n`);
   second = new TestDaemon(`${common}${listen(two)}origins = ["${here}"]\n`);
-  await Promise.all([first.start(), second.start()]);
+  // A controller that does as it is told, and an idle node: Slurm itself drains in test/slurm/health.test.ts.
+  writeFileSync(join(scratch, 'scontrol'), '#!/bin/sh\necho NodeName=n1 State=IDLE\n', { mode: 0o755 });
+  await Promise.all([first.start(undefined, { PATH: `${scratch}:${process.env['PATH'] ?? ''}` }), second.start()]);
   const archive = makeArchive(scratch, { toolbox: toolbox() });
   const cli = join(projectRoot, 'build', 'lib', 'cli.js');
   execFileSync(process.execPath, [cli, 'import', 'app', archive, '--socket', first.socket], { stdio: 'pipe' });
@@ -165,6 +168,16 @@ describe('the node page', () => {
     expect(health).toContain('/nowhere');
     expect(health).toContain('What to do:');
     expect(await tab.see('document.querySelector(".node > header .badge").textContent')).toBe('fails');
+  });
+
+  it('shows that Berth has drained the node, and why', async () => {
+    const tab = await open();
+    await runHealth(first.socket, '--slurm', '--max-age', '0');
+    await tab.until('document.querySelector(".drain")');
+    expect(await tab.see('document.querySelector(".of-health .drain").textContent')).toMatch(
+      /^In Slurm, Berth has drained \S+: berth: mounts: .*\/nowhere.* \(\d+:\d+:\d+\)$/,
+    );
+    expect(await tab.see('document.querySelector("#announcements").textContent')).toContain('drained in Slurm');
   });
 
   it('shows names as text, whatever they are', async () => {

@@ -31,9 +31,11 @@ esac
 echo fine
 `;
 
+const berth = `${artifacts.programs}/berth`;
+
 /** Slurm asks every other second here (asking every second, 22.05 forgets to ping), and wants to know how things are now. */
 const HEALTH_CHECK = `#!/bin/sh
-exec ${artifacts.programs}/berth health --slurm --max-age 0
+exec ${berth} health --slurm --max-age 0
 `;
 
 let cluster: Cluster;
@@ -102,6 +104,18 @@ describe('a node whose check fails', () => {
     await shell('n1', 'rm /run/berth/broken');
     await isResumed('n1');
     expect(await slurm('srun -w n1 hostname')).toBe('n1');
+    const reason = 'berth: site-purpose: broken on purpose';
+    const events = (await shell('n1', `setpriv --reuid=65534 --regid=65534 --clear-groups ${berth} events --json`))
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string });
+    expect(events.filter(({ type }) => type === 'drain')).toMatchObject([
+      { what: 'drained', node: 'n1', reason },
+      { what: 'resumed', node: 'n1', reason },
+    ]);
+    expect(await shell('n1', `${berth} events`)).toContain(`n1 drained in Slurm: ${reason}`);
+    expect(await shell('n1', `${berth} metrics`)).toMatch(
+      /^berth_node_drains_total\{what="drained"\} 1\nberth_node_drains_total\{what="resumed"\} 1$/m,
+    );
   });
 
   it('that an administrator has drained keeps that reason, whatever Berth finds', async () => {

@@ -55,12 +55,14 @@ describe("the daemon's meters", () => {
     meters.launchFailed('rank', 'ANYTHING');
     meters.rankJoined(100, 60);
     meters.pulled(1000);
+    meters.nodeChanged('resumed');
     const text = metricText(meters.families());
     expect(text).toContain('berth_launches_total{purpose="step",outcome="ok",start="cold"} 1\n');
     expect(text).toContain('berth_launches_total{purpose="rank",outcome="BERTH_IMAGE_UNKNOWN",start="none"} 1\n');
     expect(text).toContain('berth_launches_total{purpose="rank",outcome="other",start="none"} 1\n');
     expect(text).toContain('berth_launch_phase_seconds_bucket{phase="build",start="cold",le="0.001"} 1\n');
     expect(text).toContain('berth_launch_seconds_sum{start="cold"} 0.0025\n');
+    expect(text).toContain('berth_node_drains_total{what="resumed"} 1\n');
     expect(text).toContain('berth_pulled_bytes_total 1000\n');
     expect(promtool(text)).toBe('');
   });
@@ -69,5 +71,6 @@ describe("the daemon's meters", () => {
     const text = metricText(new Meters().families());
     expect(text).toContain('berth_launches_total{purpose="step",outcome="ok",start="cold"} 0\n');
     expect(text).toContain('berth_pulls_total{outcome="ok"} 0\n');
+    expect(text).toContain('berth_node_drains_total{what="drained"} 0\n');
   });
 });

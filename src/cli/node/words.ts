@@ -47,6 +47,11 @@ function words(event: Message): string {
       const hint = event.hint === '' ? '' : `; hint: ${event.hint}`;
       return `${event.check}: ${event.from === undefined ? '' : `${event.from} → `}${event.to}: ${event.text}${hint}`;
     }
+    case 'drain': {
+      if (event.what === 'drained') return `${event.node} drained in Slurm: ${event.reason}`;
+      const gone = event.gone ? `; no longer checked: ${event.gone.join(', ')}` : '';
+      return `${event.node} resumed in Slurm, which was drained with "${event.reason}"${gone}`;
+    }
     case 'others':
       return `events of other users: ${Object.entries(event.counts)
         .map(([type, count]) => `${type} ${count}`)
