@@ -76,42 +76,55 @@ static int refuse(const char* option, const char* value, const char* why) {
     return berth_print_failure(&failure, BERTH_STATUS_FAILED);
 }
 
-/* Is this "." or ".." at the head of a path? Its length, or 0. */
-static size_t dots_of(const char* path) {
+/* Is this "." or ".." at the head of a path, of which so much is left? Its length, or 0. */
+static size_t dots_of(const char* path, size_t left) {
     const size_t length = strspn(path, ".");
-    return length <= 2 && strchr("/:", path[length]) != NULL ? length : 0;
+    if (length == 0 || length > 2) return 0;
+    return length == left || path[length] == '/' || path[length] == ':' ? length : 0;
 }
 
 /* A volume of where the user is, as shells and podman have it: "./data:/data", "..:/all". Others stay as they
- * are. Where the text ends, or NULL when it has no room. */
-static char* add_from_here(char* text, char* end, const char* volume, size_t length) {
+ * are. Where the text ends, or NULL with errno. */
+static char* add_from_here(char* text, char* end, const char* volume, size_t length, char separator) {
     char here[PATH_MAX] = "";
+    const char ends[] = {':', separator, '\0'};
     const char* rest = volume;
-    if (dots_of(volume) > 0 && getcwd(here, sizeof here) == NULL) return NULL;
-    for (size_t dots; (dots = dots_of(rest)) > 0;) {
+    const char* stop = volume + length;
+    if (dots_of(volume, length) > 0 && getcwd(here, sizeof here) == NULL) return NULL;
+    for (size_t dots; (dots = dots_of(rest, (size_t)(stop - rest))) > 0;) {
         /* The kernel's name has no links: the directory above is the one that it says. */
         char* last = strrchr(here, '/');
         if (last != NULL && (dots == 2 || last[1] == '\0')) *last = '\0';
         rest += dots + (rest[dots] == '/');
     }
-    const bool is_all = rest[0] == ':' || rest[0] == '\0';
+    /* Whoever has named the directory, perhaps somebody else, would say what is mounted where. */
+    if (strpbrk(here, ends) != NULL) {
+        errno = EINVAL;
+        return NULL;
+    }
+    const bool is_all = rest == stop || rest[0] == ':';
     const char* slash = rest == volume || (is_all && here[0] != '\0') ? "" : "/";
-    const int left = (int)(length - (size_t)(rest - volume));
-    const int count = snprintf(text, (size_t)(end - text), "%s%s%.*s", here, slash, left, rest);
-    return count < 0 || count >= end - text ? NULL : text + count;
+    const int count = snprintf(text, (size_t)(end - text), "%s%s%.*s", here, slash, (int)(stop - rest), rest);
+    if (count >= 0 && count < end - text) return text + count;
+    errno = ENAMETOOLONG;
+    return NULL;
 }
 
-/* The same of all volumes between which that stands. NULL when it is too long. */
+/* The same of all volumes between which that stands. NULL with errno. */
 static const char* from_here(const char* volumes, char separator, char* text, size_t size) {
     char* at = text;
     char* end = text + size;
     for (const char* volume = volumes;; volume++) {
         const char between[] = {separator, '\0'};
         const size_t length = separator == '\0' ? strlen(volume) : strcspn(volume, between);
-        at = add_from_here(at, end, volume, length);
-        if (at == NULL || end - at < 2) return NULL;
+        at = add_from_here(at, end, volume, length, separator);
+        if (at == NULL) return NULL;
         volume += length;
         if (*volume == '\0') return text;
+        if (end - at < 2) {
+            errno = ENAMETOOLONG;
+            return NULL;
+        }
         *at++ = *volume;
     }
 }
@@ -136,8 +149,14 @@ static const char* keep(struct texts* texts, const char* text) {
 static const char* add_volumes(struct berth_run* run, struct texts* texts, const char* name, char separator,
                                const char* volumes) {
     char text[8 * PATH_MAX];
-    const char* kept = keep(texts, from_here(volumes, separator, text, sizeof text));
-    return kept == NULL ? "there are too many of them, or it is too long" : berth_run_add(run, name, kept);
+    const char* whole = from_here(volumes, separator, text, sizeof text);
+    if (whole == NULL && errno == EINVAL)
+        return "the path of the directory where you are has a character at which a volume's path ends: write "
+               "a "
+               "path that has none";
+    if (whole == NULL) return strerror(errno);
+    const char* kept = keep(texts, whole);
+    return kept == NULL ? "there are too many of them" : berth_run_add(run, name, kept);
 }
 
 static const char* set_name(struct berth_run* run, struct texts* texts, const char* name) {

@@ -89,11 +89,31 @@ describe('a command that berth run runs', () => {
       berth run -v ./below:/a -v .:/b -v ..:/c -v ../here/below/:/d -v ./../here:/e debian cat /a/name /b/name /c/name /d/name /e/name
       berth run --volume='./below:/a;/opt:/o;..:/b' debian cat /a/name /b/name
       berth run --container-mounts=.:/c:ro,../here/below:/d debian cat /c/name /d/name
+      berth run --container-mounts=.,./below:/d debian cat ~/here/name /d/name
       cd /; berth run --no-home -v ./home/alice/here:/a -v ../home:/b debian cat /a/name /b/alice/name; cd ~; rm -r here name`;
     const here = ['here/below', 'here', '.', 'here/below', 'here'];
-    expect(await lines(script)).toEqual([...here, 'here/below', '.', 'here', 'here/below', 'here', '.']);
+    const lists = ['here/below', '.', 'here', 'here/below', 'here', 'here/below'];
+    expect(await lines(script)).toEqual([...here, ...lists, 'here', '.']);
     for (const volume of ['.hidden:/x', '...:/x', 'here:/x'])
       expect((await shell(`berth run -v ${volume} debian true`)).stderr).toContain('BERTH_PATH_RELATIVE');
+  });
+
+  it('has no volumes that the name of a directory asks for: somebody else may have named it', async () => {
+    for (const [name, volume] of [
+      ['here:/opt', '-v .'],
+      ['here:/h,/etc:/opt,/x', '--container-mounts=./below:/d'],
+      ['here:/h;/etc:/opt;/x', '--volume=./below:/d'],
+      ['a,b', '--container-mounts=./below:/d'],
+    ] as const) {
+      const { status, stdout, stderr } = await shell(
+        `mkdir -p 'x/${name}/below'; cd 'x/${name}'; berth run ${volume} debian ls /opt; status=$?; cd; rm -r x; exit $status`,
+      );
+      expect(stderr).toContain("has a character at which a volume's path ends");
+      expect({ status, stdout }).toEqual({ status: 125, stdout: '' });
+    }
+    expect(
+      await lines(`mkdir -p 'a,b/c'; cd 'a,b/c'; berth run -v .:/d -v ..:/e debian ls /e; cd; rm -r 'a,b'`),
+    ).toEqual(['c']);
   });
 
   it('has in PWD where it is', async () => {
