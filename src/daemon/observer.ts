@@ -13,6 +13,7 @@ import type { NodeChange, Results } from '../health/index.js';
 import type { Launched, LaunchOrder } from '../launch/index.js';
 import { v1, version } from '../protocol/index.js';
 import type { Meters } from './meters.js';
+import { nameWithin } from './people.js';
 
 /** How often, in milliseconds, a pull under way is looked at. */
 const PULL_INTERVAL = 1000;
@@ -25,6 +26,12 @@ const MOST_FAILURES = 256;
 
 /** Longest name of an image in an event, in characters: it is a user's word. */
 const MOST_IMAGE = 512;
+
+/** Longest words about a failure in an event, in characters: a user's words may be among them. */
+const MOST_TEXT = 400;
+
+/** How long, in milliseconds, the event of a failed launch may wait for the user's name. */
+const NAME_LIMIT = 1_000;
 
 /** How far a pull is, in bytes. */
 export interface PullAmount {
@@ -96,7 +103,7 @@ export class Observer {
   }
 
   /** A launch has failed; the same failure of a step's next rank is counted, and not told again. */
-  launchFailed(request: v1.LaunchRequest, { code }: Pick<ErrorMessage, 'code'>): void {
+  launchFailed(request: v1.LaunchRequest, { code, what, why }: ErrorMessage): void {
     const { jobId: job, stepId: step, uid, image } = request;
     const purpose = purposeOf(request.purpose);
     this.meters.launchFailed(purpose, code);
@@ -105,7 +112,11 @@ export class Observer {
     this.#failures.add(key);
     const [oldest] = this.#failures;
     if (this.#failures.size > MOST_FAILURES && oldest !== undefined) this.#failures.delete(oldest);
-    this.#tell({ type: 'launch', job, step, uid, purpose, image: image.slice(0, MOST_IMAGE), error: code });
+    const text = `${what}: ${why}`.slice(0, MOST_TEXT);
+    void nameWithin(uid, NAME_LIMIT).then((user) => {
+      const about = { job, step, uid, ...(user === undefined ? {} : { user }), purpose };
+      this.#tell({ type: 'launch', ...about, image: image.slice(0, MOST_IMAGE), error: code, text });
+    });
   }
 
   rankJoined({ container, launch }: Pick<Launched, 'container' | 'launch'>, { waitUs, joinUs }: v1.RankJoined): void {

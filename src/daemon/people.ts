@@ -13,6 +13,23 @@ export async function userName(uid: number): Promise<string> {
   return (await native.account(uid, []))?.name ?? `uid ${uid}`;
 }
 
+/** The user's name; undefined where the name service does not know it, or has not said so within `limit` milliseconds. */
+export async function nameWithin(uid: number, limit: number): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => {
+      resolve(undefined);
+    }, limit);
+  });
+  const name = native.account(uid, []).then(
+    (account) => account?.name,
+    () => undefined,
+  );
+  return Promise.race([name, late]).finally(() => {
+    clearTimeout(timer);
+  });
+}
+
 /**
  * For whom a peer asks: themselves, or for whom root says.
  *

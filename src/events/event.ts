@@ -31,11 +31,14 @@ export interface LaunchEvent {
   readonly uid: number;
   readonly purpose: LaunchPurpose;
   readonly image: string;
+  /** Absent where the name service does not know them, or does not answer. */
+  readonly user?: string;
   /** The code of the error; absent for a launch that has its container. */
   readonly error?: string;
+  /** What failed, and why: as the user was told. */
+  readonly text?: string;
   /** The rest is absent where there is no container. */
   readonly container?: string;
-  readonly user?: string;
   /** Did it build the container, or find it ready? */
   readonly start?: 'cold' | 'warm';
   readonly totalUs?: number;

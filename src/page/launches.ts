@@ -46,7 +46,7 @@ export function launchList(launches: readonly Launch[]): HTMLUListElement {
 }
 
 function launchItem(launch: Launch, scale: number): HTMLLIElement {
-  const { job, step, uid, user = `uid ${uid}`, image, time, error, start, totalUs = 0, phases = [] } = launch;
+  const { job, step, uid, user = `uid ${uid}`, image, time, error, text, start, totalUs = 0, phases = [] } = launch;
   const what = el(
     'div',
     { class: 'what' },
@@ -56,7 +56,13 @@ function launchItem(launch: Launch, scale: number): HTMLLIElement {
   );
   if (error !== undefined) {
     const badge = el('span', { class: 'badge fail' }, 'failed');
-    return el('li', {}, what, el('span', { class: 'error' }, error), badge);
+    const failure = el(
+      'span',
+      { class: 'error' },
+      el('strong', {}, error),
+      text === undefined ? undefined : ` ${text}`,
+    );
+    return el('li', {}, what, failure, badge);
   }
   const took = el(
     'span',

@@ -166,7 +166,10 @@ export class NodeView {
     if (message.type === 'launch') {
       this.#times.push(message.time);
       this.#launches = [message, ...this.#launches].slice(0, MOST_SHOWN);
-      if (message.error !== undefined) this.#announce(`launch of job ${message.job} failed: ${message.error}`);
+      if (message.error !== undefined)
+        this.#announce(
+          `launch of job ${message.job} failed: ${message.error}${message.text === undefined ? '' : `, ${message.text}`}`,
+        );
     }
     if (message.type === 'health') {
       const { check, to, text, hint } = message;

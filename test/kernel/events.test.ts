@@ -120,6 +120,22 @@ describe('the event stream', () => {
     await expect.poll(() => reader.of('ranks').length).toBe(2);
     reader.close();
     expect(reader.of('launch').map(({ error }) => error)).toEqual(['BERTH_IMAGE_UNKNOWN', undefined, undefined]);
+    expect(reader.of('launch')[0]).toMatchObject({
+      uid: NOBODY,
+      user: 'nobody',
+      text: expect.stringMatching(/absent.*: /) as string,
+    });
+    expect(berth('events').stdout).toMatch(/nobody, absent: BERTH_IMAGE_UNKNOWN: .*absent/);
+  });
+
+  it('tells of the failed launch of a user whom nobody knows, by number', async () => {
+    const reader = await TestReader.open(place());
+    const client = await TestClient.open(daemon.socket);
+    await client.ask({ launch: { jobId: ++job, uid: 54_321, gid: 54_321, image: 'app', nodeName: 'n1' } });
+    client.socket.destroy();
+    await expect.poll(() => reader.of('launch')).toMatchObject([{ uid: 54_321, error: 'BERTH_IDENTITY' }]);
+    reader.close();
+    expect(reader.of('launch')[0]).not.toHaveProperty('user');
   });
 
   it('tells of a check that does not find what it found, not of those that do', async () => {
@@ -197,7 +213,7 @@ describe('readers of the stream', () => {
   async function makeEvents(count: number): Promise<void> {
     const client = await TestClient.open(daemon.socket);
     for (let i = 0; i < count; i++) {
-      const image = `${'x'.repeat(500)}${++job}`;
+      const image = `${'x'.repeat(150)}${++job}`;
       await client.ask({ launch: { jobId: job, uid: NOBODY, gid: NOBODY, image, nodeName: 'n1' } });
     }
     client.socket.destroy();
@@ -375,7 +391,8 @@ describe('what is no request', () => {
 describe('berth events', () => {
   it('shows what there was, as text or as it came', async () => {
     await runStep(++job, NOBODY, 3);
-    await sleep(400);
+    const ranks = new RegExp(`ranks      job ${job} step 1: 3 ranks in `);
+    await expect.poll(() => berth('events').stdout, { timeout: 10_000 }).toMatch(ranks);
     const { status, stdout } = berth('events');
     expect(status).toBe(0);
     expect(stdout).toMatch(
@@ -384,7 +401,6 @@ describe('berth events', () => {
         'm',
       ),
     );
-    expect(stdout).toMatch(new RegExp(`ranks      job ${job} step 1: 3 ranks in `));
     const lines = berth('events', '--json').stdout.trim().split('\n');
     const told = lines.map((line) => JSON.parse(line) as Told);
     expect(told[0]?.type).toBe('hello');

@@ -156,7 +156,9 @@ describe('the node page', () => {
     await end(first, own);
     await tab.until(`!(${table})`);
     await launch(first, 'absent');
-    await tab.until('document.querySelector(".launches .error")?.textContent === "BERTH_IMAGE_UNKNOWN"');
+    await tab.until('document.querySelector(".launches .error strong")?.textContent === "BERTH_IMAGE_UNKNOWN"');
+    const failure = await tab.see<string>('document.querySelector(".launches .error").closest("li").textContent');
+    expect(failure).toMatch(/step 0, nobody.*absent.*BERTH_IMAGE_UNKNOWN.*absent/s);
     await tab.until('document.querySelector("#announcements").textContent.includes("BERTH_IMAGE_UNKNOWN")');
   });
 

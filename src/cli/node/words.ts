@@ -27,7 +27,7 @@ function words(event: Message): string {
       return `berthd ${event.berthd} started, with ${many(event.adopted, 'container')} from before`;
     case 'launch': {
       const about = `job ${event.job} ${stepName(event.step)}, ${event.user ?? `uid ${event.uid}`}, ${short(event.image)}`;
-      if (event.error !== undefined) return `${about}: ${event.error}`;
+      if (event.error !== undefined) return [about, event.error, ...(event.text ? [event.text] : [])].join(': ');
       const took = `${milliseconds(event.totalUs ?? 0)} ms`;
       return `${about}: ${event.start === 'cold' ? 'built' : 'found'} ${event.container ?? ''} in ${took}`;
     }
