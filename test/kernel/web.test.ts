@@ -252,6 +252,23 @@ describe('over TCP', () => {
     expect(plain.log).not.toContain('ERR_HTTP');
   });
 
+  it('what comes behind an upgrade that is left alone is read, and much of it ends the connection', async () => {
+    const answered = async (behind: number): Promise<string> => {
+      const socket = connect((overTcp as { port: number }).port, '127.0.0.1');
+      const closed = new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
+      let text = '';
+      socket.setEncoding('utf8').on('data', (more: string) => (text += more));
+      const from = `Host: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n`;
+      socket.write(`GET /v1/health?max-age=0 HTTP/1.1\r\n${from}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n`);
+      socket.write(Buffer.alloc(behind));
+      await closed;
+      return text;
+    };
+    expect(await answered(32 * 1024)).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(await answered(1024 * 1024)).toBe('');
+    expect((await get(overTcp, '/v1/state', bearing(TOKEN))).status).toBe(200);
+  });
+
   it('who says nothing is let go after a while', { timeout: 20_000 }, async () => {
     const silent = connect({ host: '127.0.0.1', port: (overTcp as { port: number }).port });
     const closed = new Promise((resolve) => silent.once('close', resolve));

@@ -26,6 +26,9 @@ const MOST_HEADERS = 8192;
 /** Longest message of a client of the stream, in bytes: it has nothing to say. */
 const MOST_MESSAGE = 1024;
 
+/** Bytes that are read behind a request whose upgrade is left alone: such as its body. */
+const MOST_BEHIND = 64 * 1024;
+
 /** What a browser cannot put into a header goes along with the WebSocket's protocols: this, and the token in base64url. */
 const PROTOCOL = 'berth.v1';
 const TOKEN_PROTOCOL = 'berth.token.';
@@ -268,7 +271,16 @@ function responseTo(request: IncomingMessage): ServerResponse {
   response.assignSocket(socket);
   response.once('finish', () => socket.destroySoon());
   // Nobody reads what else the client says, and what was not read when a connection is closed would take the answer with it.
-  socket.resume();
+  // But it must not keep berthd busy, nor be a sign of life of one that does not take its answer.
+  let behind = 0;
+  socket.on('data', (data: Buffer) => {
+    behind += data.length;
+    if (behind > MOST_BEHIND) socket.destroy();
+  });
+  const limit = setTimeout(() => socket.destroy(), ANSWER_LIMIT);
+  socket.once('close', () => {
+    clearTimeout(limit);
+  });
   return response;
 }
 
