@@ -8,6 +8,8 @@ import { inWords, settle, slurmdAbove } from './drain.js';
 interface Kept {
   readonly fails: number;
   readonly slurmd: string;
+  /** Was the node drained when Slurm was last asked about it? */
+  readonly isDrained: boolean;
 }
 
 const TEXT = 'berthd does not answer';
@@ -24,14 +26,16 @@ export async function reportDeadDaemon({ health, daemon }: Config, nodeName: str
   const file = noteOf(daemon.runtimeDirectory);
   const before = read(file);
   const slurmd = slurmdAbove(process.pid) ?? '';
-  const kept = { fails: (before?.fails ?? 0) + 1, slurmd };
+  const kept = { fails: (before?.fails ?? 0) + 1, slurmd, isDrained: before?.isDrained ?? false };
   mkdirSync(daemon.runtimeDirectory, { recursive: true, mode: 0o755 });
-  writeFileSync(file, JSON.stringify(kept), { mode: 0o600 });
+  write(file, kept);
   if (slurmd !== '' && slurmd !== before?.slurmd) return undefined;
   if (kept.fails < health.drainAfter) return undefined;
   const name = nodeName || (hostname().split('.')[0] ?? '');
   const tallies = new Map([['daemon', { fails: kept.fails, passes: 0 }]]);
-  const { change } = await settle(name, { tallies, textOf: () => TEXT, absentFor: () => 0 }, health);
+  const history = { tallies, textOf: () => TEXT, absentFor: () => 0 };
+  const { change, isDrained, isResumedByOthers } = await settle(name, history, health, kept.isDrained);
+  write(file, { slurmd, fails: isResumedByOthers ? 1 : kept.fails, isDrained });
   return change && inWords(change);
 }
 
@@ -44,12 +48,17 @@ function noteOf(runtimeDirectory: string): string {
   return join(runtimeDirectory, 'daemon-dead');
 }
 
+function write(file: string, kept: Kept): void {
+  writeFileSync(file, JSON.stringify(kept), { mode: 0o600 });
+}
+
 function read(file: string): Kept | undefined {
   try {
     const value: unknown = JSON.parse(readFileSync(file, 'utf8'));
     if (typeof value !== 'object' || value === null || !('fails' in value) || !('slurmd' in value)) return undefined;
     const { fails, slurmd } = value;
-    return typeof fails === 'number' && typeof slurmd === 'string' ? { fails, slurmd } : undefined;
+    if (typeof fails !== 'number' || typeof slurmd !== 'string') return undefined;
+    return { fails, slurmd, isDrained: 'isDrained' in value && value.isDrained === true };
   } catch {
     return undefined;
   }

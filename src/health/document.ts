@@ -39,9 +39,11 @@ in a row in which each of these checks
 - was not there: a check of the site's that was removed, or one of Berth's in \`[health] skip\`. What does not exist cannot fail, and
   cannot pass either. berthd's log names it: \`no longer checked: CHECK\`.
 
+When somebody else has resumed the node, whoever had drained it, failures are counted anew: it is drained after \`drain_after\` more.
 A check that is there and could not find out (\`unknown\`) keeps the node drained, and so does any other that fails. The directory of the
 site's checks that cannot be read is \`unknown\` for all of them. A reason that begins with \`berth: \` and names what never was a check is
-somebody else's. What Berth has done to the node is an [event](events.md#the-stream). With \`drain = false\` nothing is resumed either: \`scontrol update NodeName=n1 State=UNDRAIN\`.
+somebody else's. What Berth has done to the node is an [event](events.md#the-stream). With \`drain = false\` nothing is resumed either:
+\`scontrol update NodeName=n1 State=UNDRAIN\`.
 
 Slurm has no "if the reason is still this one". Berth asks for the node's state and reason, and tells Slurm what it decided at once. A
 reason that somebody sets in these few milliseconds (longer where a busy controller keeps scontrol waiting) is lost: if Berth was

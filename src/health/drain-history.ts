@@ -52,15 +52,25 @@ export class Counted implements History {
   count(findings: readonly Finding[]): void {
     this.#runs++;
     this.#texts.clear();
-    for (const { id, status, text } of findings) {
-      this.#tallies.set(id, tally(this.#tallies.get(id), status));
+    for (const { id, text } of findings) {
       this.#texts.set(id, text);
       this.#seen.set(id, this.#runs);
     }
+    this.#tally(findings);
     for (const id of this.#tallies.keys()) {
       if (!this.#texts.has(id)) this.#tallies.delete(id);
     }
     if (this.#texts.has(SITE_DIRECTORY_ID)) this.#unlisted = this.#runs;
+  }
+
+  /** Forgets what was counted. @param findings of the last run, which are the first that count. */
+  startAnew(findings: readonly Finding[]): void {
+    this.#tallies.clear();
+    this.#tally(findings);
+  }
+
+  #tally(findings: readonly Finding[]): void {
+    for (const { id, status } of findings) this.#tallies.set(id, tally(this.#tallies.get(id), status));
   }
 
   get tallies(): ReadonlyMap<string, Tally> {

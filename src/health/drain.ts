@@ -78,50 +78,69 @@ export function checksIn(reason: string): string[] | undefined {
   return ids.split(',').map((id) => id.trim());
 }
 
+export function isDrained({ states }: NodeInSlurm): boolean {
+  return states.includes('DRAIN') || states.includes('DRAINED') || states.includes('DRAINING');
+}
+
+/** @param wasDrained when Berth looked at it last, or by what Berth did then */
+export function isResumedByOthers(wasDrained: boolean, node: NodeInSlurm): boolean {
+  return wasDrained && !isDrained(node);
+}
+
 /** What to do about the node, by what Slurm says of it now. */
 export function decide(node: NodeInSlurm, history: History, rules: DrainRules): Step {
   const { tallies, textOf, absentFor } = history;
   const failing = drainworthy(tallies, rules);
-  const isDrained =
-    node.states.includes('DRAIN') || node.states.includes('DRAINED') || node.states.includes('DRAINING');
   const isElse = node.states.some((state) => UNUSABLE.test(state));
   const [first] = failing;
   if (first !== undefined) {
     // Whoever has taken the node out has a reason, which stays; and so does an earlier one of ours.
-    if (isDrained || isElse || node.reason !== '') return NOTHING;
+    if (isDrained(node) || isElse || node.reason !== '') return NOTHING;
     return { do: 'drain', reason: reasonFor(failing, textOf(first)) };
   }
   const ours = checksIn(node.reason);
-  if (!isDrained || isElse || ours === undefined) return NOTHING;
+  if (!isDrained(node) || isElse || ours === undefined) return NOTHING;
   const gone = ours.filter((id) => absentFor(id) >= rules.resumeAfter);
   const isWell = ours.every((id) => gone.includes(id) || (tallies.get(id)?.passes ?? 0) >= rules.resumeAfter);
   const isFailing = [...tallies.values()].some(({ fails }) => fails > 0);
   return isWell && !isFailing ? { do: 'resume', gone } : NOTHING;
 }
 
+/** How the node was, and what came of it. */
+export interface Settled {
+  readonly node: NodeInSlurm;
+  /** Undefined where nothing was done. */
+  readonly change: NodeChange | undefined;
+  /** Is it drained now? */
+  readonly isDrained: boolean;
+  /** Somebody else has resumed it: nothing was done, and what was counted before is to be counted anew. */
+  readonly isResumedByOthers: boolean;
+}
+
 /**
  * Asks Slurm about the node, decides, and does it.
  *
- * @returns how the node was, and what was done; undefined for nothing.
+ * @param wasDrained was the node drained after the last time?
  * @throws Error when scontrol fails or does not end in time.
  */
-export async function settle(
-  name: string,
-  history: History,
-  rules: DrainRules,
-): Promise<{ readonly node: NodeInSlurm; readonly change: NodeChange | undefined }> {
+export async function settle(name: string, history: History, rules: DrainRules, wasDrained: boolean): Promise<Settled> {
   const node = parseNode(await scontrol('--oneliner', 'show', 'node', name));
+  if (isResumedByOthers(wasDrained, node))
+    return { node, change: undefined, isDrained: false, isResumedByOthers: true };
   const step = decide(node, history, rules);
+  const settled = { node, isResumedByOthers: false };
   if (step.do === 'drain') {
     await scontrol('update', `NodeName=${name}`, 'State=DRAIN', `Reason=${step.reason}`);
-    return { node, change: { what: 'drained', node: name, reason: step.reason, gone: [] } };
+    const change = { what: 'drained', node: name, reason: step.reason, gone: [] } as const;
+    return { ...settled, change, isDrained: true };
   }
   if (step.do === 'resume') {
     // UNDRAIN, unlike RESUME, does not bring back a node that went down meanwhile.
     await scontrol('update', `NodeName=${name}`, 'State=UNDRAIN');
-    return { node, change: { what: 'resumed', node: name, reason: node.reason, gone: step.gone } };
+    const change = { what: 'resumed', node: name, reason: node.reason, gone: step.gone } as const;
+    return { ...settled, change, isDrained: false };
   }
-  return { node, change: undefined };
+  return { ...settled, change: undefined, isDrained: isDrained(node) };
 }
 
 /** What `scontrol --oneliner show node` prints. */

@@ -55,6 +55,8 @@ export class Health {
   #slurmd: string | undefined;
   /** May Slurm have this node drained with a reason of ours? Not known until it was asked once. */
   #mayBeDrained = true;
+  /** Was it drained when Slurm was last asked about it, whoever has done that? */
+  #wasDrained = false;
   #telling = false;
 
   constructor(private readonly parts: HealthParts) {
@@ -123,17 +125,24 @@ export class Health {
   #tellSlurm({ time, findings }: Results, slurmd: string | undefined, nodeName: string): void {
     const { config, report } = this.parts;
     // What was found once counts once, however often it is told.
-    if (time !== this.#countedTime) this.#counted.count(findings);
+    const isNew = time !== this.#countedTime;
+    if (isNew) this.#counted.count(findings);
     this.#countedTime = time;
     const isFirst = slurmd !== undefined && slurmd !== this.#slurmd;
     this.#slurmd = slurmd ?? this.#slurmd;
     if (!config.health.drain || isFirst || this.#telling) return;
     const failing = drainworthy(this.#counted.tallies, config.health);
-    if (failing.length === 0 && !this.#mayBeDrained) return;
+    if (failing.length === 0 && !this.#mayBeDrained) {
+      // Not looked at: whatever becomes of it meanwhile is no news when it is looked at again.
+      this.#wasDrained = false;
+      return;
+    }
     this.#telling = true;
     const name = nodeName || (hostname().split('.')[0] ?? '');
-    void settle(name, this.#counted, config.health)
-      .then(({ node, change }) => {
+    void settle(name, this.#counted, config.health, this.#wasDrained)
+      .then(({ node, change, isDrained, isResumedByOthers }) => {
+        this.#wasDrained = isDrained;
+        if (isResumedByOthers) this.#counted.startAnew(isNew ? findings : []);
         if (change) {
           report(inWords(change));
           this.parts.onNodeChange?.(change);

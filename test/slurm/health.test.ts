@@ -11,7 +11,7 @@ import { expectNothingLeft } from './leftovers.js';
 // The loop devices of all clusters on this machine look alike: each of their nodes calls its store /var/lib/berth.
 const BERTH_CONFIG = `[health]
 drain = true
-drain_after = 2
+drain_after = 3
 resume_after = 3
 skip = ["clock", "blocked-processes", "kernel-log", "stale-loop-devices"]
 `;
@@ -75,9 +75,11 @@ async function shell(host: string, script: string): Promise<string> {
 
 const slurm = (script: string): Promise<string> => shell('login', script);
 
+/** How often Slurm has asked. */
+const asked = async (): Promise<number> => Number(await shell('n1', 'cat /run/berth/count 2>/dev/null || echo 0'));
+
 /** Waits until Slurm has asked this often more. */
 async function checked(times: number): Promise<void> {
-  const asked = async (): Promise<number> => Number(await shell('n1', 'cat /run/berth/count 2>/dev/null || echo 0'));
   const until = (await asked()) + times;
   await expect.poll(asked, { timeout: 60_000, interval: 200 }).toBeGreaterThanOrEqual(until);
 }
@@ -128,6 +130,18 @@ describe('a node whose check fails', () => {
     expect(await stateOf('n1')).toMatchObject({ isDrained: true, reason: 'rack 5 is moved' });
   });
 
+  it('that an administrator resumes is given its number of failures anew', async () => {
+    await shell('n1', 'echo yes >/run/berth/broken');
+    await isDrained('n1');
+    await checked(3);
+    const before = await asked();
+    await slurm('scontrol update NodeName=n1 State=RESUME');
+    await isDrained('n1');
+    // Of drain_after = 3, the first may have been found already.
+    expect((await asked()) - before).toBeGreaterThanOrEqual(2);
+    expect((await stateOf('n1')).reason).toBe('berth: site-purpose: broken on purpose');
+  });
+
   it('that an administrator takes over is not resumed', async () => {
     await shell('n1', 'echo yes >/run/berth/broken');
     await isDrained('n1');
@@ -168,10 +182,18 @@ describe('a node whose check fails', () => {
 });
 
 describe('a node whose berthd is dead', () => {
-  it('is drained, and resumed by the next berthd', async () => {
+  it('is drained, again only after its number of failures, and resumed by the next berthd', async () => {
     await cluster.killDaemon('n2');
     await isDrained('n2');
     expect((await stateOf('n2')).reason).toBe('berth: daemon: berthd does not answer');
+    const failures = async (): Promise<number> =>
+      (JSON.parse(await shell('n2', 'cat /run/berth/daemon-dead')) as { fails: number }).fails;
+    await expect.poll(failures, { timeout: 60_000, interval: 200 }).toBeGreaterThanOrEqual(6);
+    await slurm('scontrol update NodeName=n2 State=RESUME');
+    await isResumed('n2');
+    await isDrained('n2');
+    // Those since the administrator has resumed it.
+    expect(await failures()).toBeLessThan(6);
     await cluster.startDaemon('n2');
     await isResumed('n2');
   });

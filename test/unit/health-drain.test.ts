@@ -1,7 +1,7 @@
 // When Slurm is told to drain or resume a node, and when not.
 import { describe, expect, it } from 'vitest';
 import type { Status } from '../../src/health/check.js';
-import { checksIn, decide, parseNode, reasonFor } from '../../src/health/drain.js';
+import { checksIn, decide, isResumedByOthers, parseNode, reasonFor } from '../../src/health/drain.js';
 import { Counted, tally, type History, type Tally } from '../../src/health/drain-history.js';
 import type { Finding } from '../../src/health/run.js';
 
@@ -156,6 +156,26 @@ describe('a node that Berth drained for a check that there is no longer', () => 
       expect(afterRuns(drained(reason), other, other, other, other)).toEqual({ do: 'nothing' });
     },
   );
+});
+
+describe('a node that somebody else has resumed', () => {
+  const failing = [finding('clock', 'fail')];
+  const counted = new Counted(['clock']);
+
+  it('is found so when it was drained, and is no longer', () => {
+    expect(isResumedByOthers(true, IDLE)).toBe(true);
+    expect(isResumedByOthers(true, drained('rack 5 is moved'))).toBe(false);
+    expect(isResumedByOthers(false, IDLE)).toBe(false);
+  });
+
+  it('is drained again only after as many failures as any other', () => {
+    for (let run = 0; run < 5; run++) counted.count(failing);
+    expect(decide(IDLE, counted, RULES).do).toBe('drain');
+    counted.startAnew(failing);
+    expect(decide(IDLE, counted, RULES).do).toBe('nothing');
+    counted.count(failing);
+    expect(decide(IDLE, counted, RULES).do).toBe('drain');
+  });
 });
 
 describe('a reason', () => {
