@@ -162,6 +162,8 @@ int berth_health(int argc, char** argv, bool from_slurm) {
     /* To Nagios, a wrong command line is nothing found. */
     const bool nagios = health->format == berth_v1_HealthRequest_Format_FORMAT_NAGIOS;
     if (status != 0) return nagios ? NAGIOS_UNKNOWN : status;
+    if (health->slurm && !from_slurm && geteuid() != 0)
+        fprintf(stderr, "berth: --slurm is ignored: only root's makes Berth drain or resume the node\n");
     const char* node = getenv("SLURMD_NODENAME");
     if (node != NULL) snprintf(health->node_name, sizeof health->node_name, "%s", node);
 

@@ -11,6 +11,8 @@ export interface Option {
   readonly value?: string;
   /** May be given more than once; {@link Call.values} has them all. */
   readonly multiple?: true;
+  /** Of use to Berth itself alone: neither in the help nor completed. */
+  readonly internal?: true;
   readonly description: string;
 }
 

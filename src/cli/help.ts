@@ -2,6 +2,11 @@ import { manualText, type ManualPage } from '../manual/index.js';
 import { globalOptions, type Command, type Option } from './command.js';
 import type { Terminal } from './terminal.js';
 
+/** What the help and completion tell of. */
+export function shownOptions(command: Command): Option[] {
+  return [...command.options, ...globalOptions].filter(({ internal }) => !internal);
+}
+
 /** The manual page of a command. */
 export function commandManual(command: Command): ManualPage {
   const own = command.exitStatus ?? [];
@@ -15,7 +20,7 @@ export function commandManual(command: Command): ManualPage {
     synopsis: command.synopsis.map((line) => `berth ${line}`),
     sections: [
       { title: 'DESCRIPTION', entries: command.description },
-      { title: 'OPTIONS', entries: [...command.options, ...globalOptions].map(optionEntry) },
+      { title: 'OPTIONS', entries: shownOptions(command).map(optionEntry) },
       { title: 'EXAMPLES', entries: command.examples.map(({ command: term, text }) => ({ term, text })) },
       {
         title: 'EXIT STATUS',

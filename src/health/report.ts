@@ -1,5 +1,5 @@
 import { version } from '../protocol/index.js';
-import type { Status } from './check.js';
+import { count, type Status } from './check.js';
 import type { Finding } from './run.js';
 
 /** The version of what `--json` writes: raised when a field changes its meaning or goes. */
@@ -53,7 +53,7 @@ function counted(findings: readonly Finding[]): string {
     const number = findings.filter((finding) => finding.status === status).length;
     return number > 0 ? [`${number} ${status}`] : [];
   });
-  return `${findings.length} checks: ${parts.join(', ')}`;
+  return `${count(findings.length, 'check')}: ${parts.join(', ')}`;
 }
 
 export function asJson({ node, time, milliseconds, findings }: Results): Report {

@@ -30,6 +30,16 @@ describe('what is broken about the node', () => {
       },
     },
     {
+      what: 'a directory that is not even there, said once',
+      found: 'mounts',
+      text: /^\S+absent is not there$/,
+      hint: /mount it again/,
+      prepare: () => {
+        daemon.writeConfig(`${SKIP}mounts = ["${path('absent')}"]\n`);
+        return undefined;
+      },
+    },
+    {
       what: 'a TmpFS that users may not write to',
       found: 'tmp',
       text: /has mode 755, not 1777/,

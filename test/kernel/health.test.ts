@@ -1,5 +1,5 @@
 // What hangs, a healthy node, and a berthd that is not there. What is broken: health-berth.test.ts, health-node.test.ts.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -201,6 +201,14 @@ describe('a healthy node', () => {
     };
     const times = [ask(), ask()].map((output) => (JSON.parse(output) as { time: string }).time);
     expect(times[0]).toBe(times[1]);
+  });
+
+  it('is told to plain users who ask for Slurm too, with a word that Slurm is not told', () => {
+    copyFileSync(join(projectRoot, 'build', 'bin', 'berth'), path('berth'));
+    const words = ['--reuid=65534', '--regid=65534', '--clear-groups', path('berth'), 'health', '--slurm'];
+    const { stdout, stderr } = spawnSync('setpriv', [...words, `--socket=${daemon.socket}`], { encoding: 'utf8' });
+    expect(stdout).toMatch(/^\d+ checks: /m);
+    expect(stderr).toBe("berth: --slurm is ignored: only root's makes Berth drain or resume the node\n");
   });
 });
 

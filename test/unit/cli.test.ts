@@ -96,6 +96,12 @@ describe('help', () => {
     );
   });
 
+  it('shows nothing that only Berth itself calls', async () => {
+    const { stdout } = await berth(['health', '--help']);
+    expect(stdout).toContain('--slurm');
+    expect(stdout).not.toContain('--daemon-dead');
+  });
+
   it.each(commands.map(({ name }) => name))(
     'of %s is a manual page within 80 columns, the same from --help, -h and help',
     async (name) => {

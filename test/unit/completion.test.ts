@@ -151,7 +151,10 @@ describe.each([
     for (const { name, options } of commands) {
       // zsh shows which options have a value behind an equals sign.
       const words = offered.get(`berth ${name} --`)?.map((word) => word.replace(/=$/, ''));
-      expect(words).toEqual(expect.arrayContaining(options.map((option) => `--${option.name}`)));
+      const named = (isInternal: boolean): string[] =>
+        options.filter(({ internal }) => (internal ?? false) === isInternal).map((option) => `--${option.name}`);
+      expect(words).toEqual(expect.arrayContaining(named(false)));
+      for (const word of named(true)) expect(words).not.toContain(word);
     }
   });
 

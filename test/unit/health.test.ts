@@ -115,6 +115,7 @@ describe('a report', () => {
       'unknown c: dark; hint: mend it',
       'fail    b: x | y; hint: mend it',
     ];
+    expect(asText({ ...results, findings: [finding('a', 'pass', '')] }, false).text).toBe('1 check: 1 pass\n');
     const counted = '3 checks: 1 fail, 1 unknown, 1 pass';
     expect(asText(results, false)).toEqual({ text: `${failed}\n${unknown}\n${counted}\n`, exitStatus: 2 });
     expect(asText(results, true).text).toBe(`${passed}\n${unknown}\n${failed}\n${counted}\n`);

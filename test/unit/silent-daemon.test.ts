@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { askForText } from '../../src/cli/node/ask.js';
+import { ANSWER_LIMIT, askForText } from '../../src/cli/node/ask.js';
 import { EventStream } from '../../src/cli/node/stream.js';
 
 let directory: string;
@@ -35,5 +35,9 @@ describe('a silent berthd is not waited for', () => {
 
   it('by who wants a document', async () => {
     await expect(askForText(path, '/metrics', 200)).rejects.toMatchObject(gaveUp);
+  });
+
+  it('for longer than 10 s', () => {
+    expect(ANSWER_LIMIT).toBe(10_000);
   });
 });

@@ -64,7 +64,7 @@ describe('berth top shows', () => {
   it('what is there, what happens, and how long it takes', () => {
     const text = show({ width: 120, height: 40 }).join('\n');
     expect(text).toContain(
-      'n1: berthd 0.1.0, up 2 h\n3 containers (and 2 of others)   12 ranks   2.0 launches/s   1 failed   1 pulls',
+      'n1: berthd 0.1.0, up 2 h\n3 containers (and 2 of others)   12 ranks   2.0 launches/s   1 failed   1 pull',
     );
     expect(text).toMatch(/^all +4\.00 +4\.00 +0\.09 +0\.10$/m);
     expect(text).toMatch(/^build +2\.00 +2\.00 +0\.04 +0\.05$/m);
@@ -83,6 +83,15 @@ describe('berth top shows', () => {
       expect(lines.length).toBeLessThanOrEqual(height);
       for (const line of lines) expect(line.replace(/\u001b\[\d+m/g, '').length).toBeLessThanOrEqual(width);
     }
+  });
+
+  it('one of a thing as one', () => {
+    const one = state(1);
+    const alone = { ...one, containers: one.containers.map((container) => ({ ...container, ranks: 1 })) };
+    const text = nodeOverview(alone, new Recent(), plainTerminal, NOW, { width: 120, height: 40 }).join('\n');
+    expect(text).toContain('1 container (and 2 of others)   1 rank   0.0 launches/s   0 failed   1 pull');
+    const forgotten = { v: 1, cursor: '', time: NOW, type: 'gap', reason: 'too-old', missed: 1 } as const;
+    expect(eventLine(forgotten)).toMatch(/forgotten since then: 1 event$/);
   });
 
   it('nothing that steers the terminal, whatever images are called', () => {

@@ -1,6 +1,7 @@
 import type { Command, Option } from '../../../src/cli/command.js';
 import { commands } from '../../../src/cli/commands/index.js';
 import { globalOptions } from '../../../src/cli/command.js';
+import { shownOptions } from '../../../src/cli/help.js';
 
 /** What a word of a command line may be. A list of words is just those. */
 export type Words = readonly string[] | 'images' | 'containers' | 'files' | 'directories' | 'users' | 'groups' | 'any';
@@ -59,7 +60,7 @@ function completedCommand(command: Command): CompletedCommand {
   return {
     name: command.name,
     summary: command.summary,
-    options: [...command.options, ...globalOptions].map(completedOption),
+    options: shownOptions(command).map(completedOption),
     operands: command.operands.map((operand) => {
       const label = operand.replace(/^\[(.*)\]$/, '$1').replace(/\.\.\.$/, '');
       return { label, words: OPERANDS[command.name]?.[operand] ?? wordsOf(label) };

@@ -32,10 +32,11 @@ export const health: Command = {
     {
       name: 'slurm',
       description:
-        'Slurm asks: where [health] drain is on, the node may be drained or resumed because of what is found. Root only.',
+        'Slurm asks: where [health] drain is on, the node may be drained or resumed because of what is found. Root only: others are told that it is ignored.',
     },
     {
       name: 'daemon-dead',
+      internal: true,
       description:
         'Used by the command itself when Slurm asks and berthd does not answer: only tells Slurm, by the same rules.',
     },

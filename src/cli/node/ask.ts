@@ -2,8 +2,8 @@ import { request } from 'node:http';
 import { hostname } from 'node:os';
 import { BerthError, reasonOf, RemoteError } from '../../errors/index.js';
 
-/** How long, in milliseconds, berthd may take: health checks have 20 s. */
-const ANSWER_LIMIT = 30_000;
+/** How long, in milliseconds, berthd may take: nothing that it is asked for here waits for a disk or a server for long. */
+export const ANSWER_LIMIT = 10_000;
 
 /** Longest answer that is taken, in bytes. */
 const MOST_ANSWER = 64 * 1024 * 1024;

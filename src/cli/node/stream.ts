@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Envelope, StreamEvent } from '../../events/index.js';
 import { reasonOf } from '../../errors/index.js';
-import { errorIn, saidNothing, unreachable } from './ask.js';
+import { ANSWER_LIMIT, errorIn, saidNothing, unreachable } from './ask.js';
 
 /** What berthd says first, and with every event. */
 export type Message = Envelope & StreamEvent;
@@ -12,9 +12,6 @@ export interface StreamEnd {
   readonly code: number;
   readonly reason: string;
 }
-
-/** Milliseconds until a berthd that says nothing is not waited for. */
-const ANSWER_LIMIT = 10_000;
 
 /** What ws says then. */
 const TIMED_OUT = 'Opening handshake has timed out';

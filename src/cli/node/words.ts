@@ -59,13 +59,14 @@ function words(event: Message): string {
     case 'gap':
       return {
         restarted: 'berthd was restarted since: what happened between is not known',
-        'too-old': `${event.missed ?? 'some'} events since then are forgotten`,
+        'too-old': `forgotten since then: ${event.missed === undefined ? 'some events' : many(event.missed, 'event')}`,
         unknown: 'there is no such place in the stream: it begins with the oldest event',
       }[event.reason];
   }
 }
 
-function many(number: number, noun: string): string {
+/** "1 rank", "2 ranks" */
+export function many(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 

@@ -25,7 +25,10 @@ export const fileChecks: readonly Check[] = [
       const faults = answers.filter((answer) => typeof answer === 'string');
       // After they were asked: autofs has mounted what it mounts by now.
       const points = new Set(readMounts(places).map(({ point }) => point));
-      const missing = required.filter((path) => !points.has(path)).map((path) => `nothing is mounted on ${path}`);
+      const missing = paths
+        // Of what does not answer, its fault tells enough.
+        .filter((path, index) => required.includes(path) && !points.has(path) && typeof answers[index] !== 'string')
+        .map((path) => `nothing is mounted on ${path}`);
       const all = [...missing, ...faults];
       if (all.length > 0) return fail(some(all));
       return pass(paths.length === 0 ? 'none are required' : `${count(paths.length, 'path')} answered`);
