@@ -12,6 +12,7 @@ import type { ImportSessions } from './imports.js';
 import { onBehalf, personOf, userName } from './people.js';
 import { takePipe } from './pipes.js';
 import type { RequestLog } from './report.js';
+import { Slots } from './slots.js';
 
 /** What requests about images need. */
 export interface ImageParts {
@@ -25,6 +26,9 @@ export interface ImageParts {
 
 /** What berthd does for requests about images: naming, listing, importing. */
 export class ImageHandlers {
+  /** For each user who has images listed: one list at a time, which may be long. */
+  readonly #listing = new Map<number, { readonly slots: Slots; count: number }>();
+
   constructor(private readonly parts: ImageParts) {}
 
   /**
@@ -48,11 +52,32 @@ export class ImageHandlers {
 
   /** @throws BerthError BERTH_IMAGE_DAMAGED, BERTH_STORE_UNUSABLE */
   async list(connection: Connection): Promise<void> {
-    const { uid, gids } = await personOf(connection.peer.uid);
-    const records = await this.parts.store.list(uid, gids);
+    const { uid } = connection.peer;
+    const listing = this.#listing.get(uid) ?? { slots: new Slots(1), count: 0 };
+    this.#listing.set(uid, listing);
+    listing.count++;
+    const gone = new AbortController();
+    void connection.closed.then(() => {
+      gone.abort();
+    });
+    try {
+      const release = await listing.slots.take(gone.signal).catch(() => undefined);
+      // Nobody waits for it any more.
+      if (!release) return;
+      try {
+        connection.reply({ images: { images: await this.#images(await personOf(uid)) } });
+      } finally {
+        release();
+      }
+    } finally {
+      if (--listing.count === 0) this.#listing.delete(uid);
+    }
+  }
+
+  async #images(person: Person): Promise<v1.Image.$Properties[]> {
+    const records = await this.parts.store.list(person.uid, person.gids);
     const named = await Promise.all(records.map((record) => imageMessage(record, this.parts)));
-    const images = [...named, ...(await this.#shared({ uid, gids }))];
-    connection.reply({ images: { images } });
+    return [...named, ...(await this.#shared(person))];
   }
 
   /** What others share with this person, as they would name it: an owner without an account cannot be named. */

@@ -173,6 +173,21 @@ describe('resolving a name', () => {
     await expect(store.resolve('user:daemon/app', 1001)).rejects.toMatchObject({ code: 'BERTH_IMAGE_UNKNOWN' });
   });
 
+  it('of other users are listed where these share them; of very much, what each shared last', async () => {
+    const store = await open();
+    const access = { everyone: true, uids: [], gids: [] };
+    for (const uid of [1, 2]) writeFileSync(join(path, 'shared', `uid-${uid}`), '');
+    for (let i = 1; i <= 300; i++)
+      refer('uid-1', `a${i}:1.json`, { name: `a${i}:1`, owner: 1, access, created: i, source: '/'.repeat(4000) });
+    refer('uid-2', 'b:1.json', { name: 'b:1', owner: 2, access });
+    const names = (await store.listShared(1000, [])).map(({ name }) => name);
+    expect(names).toContain('b:1');
+    expect(names).toContain('a300:1');
+    expect(names).not.toContain('a1:1');
+    expect(names.length).toBeGreaterThan(100);
+    expect(JSON.stringify(await store.listShared(1000, [])).length).toBeLessThan(600_000);
+  });
+
   it('refuses a path', async () => {
     const store = await open();
     await expect(store.resolve('/images/../etc/shadow', 0)).rejects.toMatchObject({ code: 'BERTH_IMAGE_NAME' });
