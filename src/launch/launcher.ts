@@ -119,6 +119,7 @@ export class Launcher {
 
   /** Lets go of all containers of a job. Returns how many. */
   endJob(jobId: number): number {
+    this.#saveTargets.endJob(jobId);
     for (const build of this.#builds.values()) {
       if (build.jobId === jobId) build.ended = true;
     }

@@ -34,6 +34,13 @@ export class SaveTargets {
     await this.#look(key, order, caller, timeout);
   }
 
+  /** The steps of a job that is requeued have the same numbers, and look anew. */
+  endJob(jobId: number): void {
+    for (const key of this.#looks.keys()) {
+      if (key.startsWith(`${jobId} `)) this.#looks.delete(key);
+    }
+  }
+
   async #look(key: string, order: LaunchOrder, caller: Caller, timeout: number): Promise<void> {
     const look = checkSaveTarget(order, caller, timeout);
     this.#looks.set(key, look);

@@ -174,6 +174,15 @@ describe('a launch', () => {
       expect(await looksDuring(() => launcher.launchRank(saving({ stepId: 1 }), caller))).toBe(1);
     });
 
+    it('has it looked at again when its job has ended and was requeued', async () => {
+      const launcher = makeLauncher();
+      expect(await looksDuring(() => launcher.launchRank(saving(), caller))).toBe(1);
+      launcher.endJob(saving().jobId + 1);
+      expect(await looksDuring(() => launcher.launchRank(saving(), caller))).toBe(0);
+      launcher.endJob(saving().jobId);
+      expect(await looksDuring(() => launcher.launchRank(saving(), caller))).toBe(1);
+    });
+
     it('fails for all of them where it cannot be there, and is looked at anew by who asks later', async () => {
       const launcher = makeLauncher();
       chmodSync(place(), 0o555);
