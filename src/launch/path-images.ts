@@ -114,6 +114,13 @@ export class PathImages {
     }
   }
 
+  /** The steps of a job that is requeued have the same numbers, and have their files found anew. */
+  endJob(jobId: number): void {
+    for (const key of this.#steps.keys()) {
+      if (key.startsWith(`${jobId} `)) this.#steps.delete(key);
+    }
+  }
+
   /** Finds the file for all ranks of a step. */
   #begin(key: string, order: WantedFile, caller: Caller): Step {
     const waiters = new Set<Waiter>();

@@ -169,6 +169,18 @@ describe('an image of a file', () => {
 });
 
 describe('an image that nobody has launched for weeks', () => {
+  it('is what the file has become for a job that has ended and was requeued, whose steps have the same numbers', async () => {
+    const images = makeImages();
+    const path = await makeFile('requeued.tar', 'one');
+    const step = { stepId: ++steps };
+    const before = await find(images, path, step);
+    await makeFile('requeued.tar', 'two');
+    images.endJob(8);
+    expect(await find(images, path, step)).toEqual(before);
+    images.endJob(7);
+    expect((await find(images, path, step)).image).not.toBe(before.image);
+  });
+
   it('is collected with what says of which file it was made, and made anew', async () => {
     const path = await makeFile('forgotten', 'forgotten');
     const { image } = await find(makeImages(), path);
