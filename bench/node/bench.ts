@@ -11,7 +11,7 @@ export const node: BenchOfParts<unknown> = {
   subject: 'the node: health checks, events, berthd at rest and when it starts',
   purpose: 'What Berth costs a node besides launches: health checks, readers of events, berthd itself.',
   manner: `Starts a private Slurm cluster on this machine, whose compute node's berthd serves page, metrics and events. Takes about
-seven minutes, needs root, and leaves nothing behind but the root file system of its image, under build/. Best run while
+five minutes, needs root, and leaves nothing behind but the root file system of its image, under build/. Best run while
 nothing else does.`,
   parts: [healthPart, idlePart, readersPart, startPart],
   own: { known: {}, usage: '', read: () => ({}) },
