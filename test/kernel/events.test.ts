@@ -42,7 +42,9 @@ const place = () => ({ socketPath: daemon.socket });
 
 function berth(...args: readonly string[]): { status: number | null; stdout: string; stderr: string } {
   const env = { PATH: '/usr/bin:/bin', BERTH_SOCKET: daemon.socket };
-  return spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', env, timeout: 15_000 });
+  // All events that are kept are a MiB, and the lines around them.
+  const maxBuffer = 8 * 1024 * 1024;
+  return spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', env, timeout: 15_000, maxBuffer });
 }
 
 /** A step of `ranks` ranks is launched, and its job ends. */

@@ -16,6 +16,7 @@ import { ReadersSite } from './documentation/readers-site.js';
 import { PageRunner } from './documentation/runner.js';
 import { settled } from './leftovers.js';
 import { buildPluginOfVersion, usePlugin } from './substitutes.js';
+import { changePlugstack } from './plugstack.js';
 
 const run = promisify(execFile);
 
@@ -34,11 +35,11 @@ const breakages: Readonly<Partial<Record<string, Breakage>>> = {
   'another-plugin-first': async (site) => {
     const plugin = join(site.cluster.dir, 'spank_other.so');
     await run('cc', ['-shared', '-fPIC', '-o', plugin, join(repository, 'test/native/other-plugin.c')]);
-    return changePlugstack(site, (line) => `required ${plugin}\n${line}`);
+    return changePlugstack(site.cluster, (line) => `required ${plugin}\n${line}`);
   },
-  'no-plugin-line': (site) => changePlugstack(site, () => ''),
-  'plugin-missing': (site) => changePlugstack(site, () => 'required /usr/lib/slurm/spank_berth.so\n'),
-  'wrong-argument': (site) => changePlugstack(site, (line) => `${line.trimEnd()} wait=soon\n`),
+  'no-plugin-line': (site) => changePlugstack(site.cluster, () => ''),
+  'plugin-missing': (site) => changePlugstack(site.cluster, () => 'required /usr/lib/slurm/spank_berth.so\n'),
+  'wrong-argument': (site) => changePlugstack(site.cluster, (line) => `${line.trimEnd()} wait=soon\n`),
   'site-imports': (site) => configure(site, { from: 'import = "anyone"', to: 'import = "root"', host: 'login' }),
   'full-store': async (site) => {
     await onHost(site, 'mount -t tmpfs -o size=1m,mode=755 tmpfs /mnt');
@@ -118,16 +119,6 @@ const breakages: Readonly<Partial<Record<string, Breakage>>> = {
 
 async function onHost(site: ReadersSite, script: string, host = 'n1'): Promise<void> {
   await site.must(['sh', '-euc', script], 'root', host);
-}
-
-async function changePlugstack(
-  { cluster }: ReadersSite,
-  change: (text: string) => string,
-): Promise<() => Promise<void>> {
-  const path = join(cluster.layout.slurmEtc, 'plugstack.conf');
-  const original = await readFile(path, 'utf8');
-  await writeFile(path, change(original));
-  return () => writeFile(path, original);
 }
 
 interface Change {

@@ -1,10 +1,11 @@
-import { chmod, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeReply, frame } from '../../src/protocol/index.js';
 import { expectFailure } from './failures.js';
 import { configurations, Site } from './site.js';
 import { buildPluginOfVersion, listenInsteadOfDaemon, usePlugin } from './substitutes.js';
+import { changePlugstack } from './plugstack.js';
 
 // Seconds that a rank tries to reach berthd, and waits for its answer.
 const PATIENCE = 'wait=0 timeout=1 pull=no';
@@ -159,14 +160,12 @@ it.each([
   ['patience=1', 'patience=1 is not an argument of spank_berth.so'],
 ])('plugstack.conf with %s says what is wrong, before there is a job', async (argument, fault) => {
   const [configuration] = configurations();
-  const path = join(site.cluster.layout.slurmEtc, 'plugstack.conf');
-  const original = await readFile(path, 'utf8');
-  await writeFile(path, original.replace(PATIENCE, argument));
+  const restore = await changePlugstack(site.cluster, (text) => text.replace(PATIENCE, argument));
   try {
     const { status, stderr } = await site.shell(configuration, 'srun true');
     expect(stderr).toContain(`berth: BERTH_CONFIG_INVALID: plugstack.conf: ${fault}\n`);
     expect(status).not.toBe(0);
   } finally {
-    await writeFile(path, original);
+    await restore();
   }
 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { compileStatic } from '../images/programs.js';
 import type { Site } from './site.js';
+import { changePlugstack } from './plugstack.js';
 
 const run = promisify(execFile);
 
@@ -61,10 +62,7 @@ export class ImageMaker {
   }
 
   /** Changes a word of plugstack.conf, until the function that is returned is called. */
-  async replaceInPlugstack(word: string, by: string): Promise<() => Promise<void>> {
-    const path = join(this.site.cluster.layout.slurmEtc, 'plugstack.conf');
-    const original = await readFile(path, 'utf8');
-    await writeFile(path, original.replaceAll(word, by));
-    return () => writeFile(path, original);
+  replaceInPlugstack(word: string, by: string): Promise<() => Promise<void>> {
+    return changePlugstack(this.site.cluster, (text) => text.replaceAll(word, by));
   }
 }

@@ -76,7 +76,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     // Between the cluster's nodes UCX can only use what is the machine's: see mpi.test.ts.
     await site.write(
       'job.sh',
-      '#!/bin/bash\nsrun -n2 true\nsrun --mpi=pmix -n4 ./exchange\nsrun --mpi=pmix -n4 ./exchange\n',
+      '#!/bin/bash -e\nsrun -n2 true\nsrun --mpi=pmix -n4 ./exchange\nsrun --mpi=pmix -n4 ./exchange\n',
     );
     const seen = await lines('UCX_TLS=sysv,self salloc --quiet -N2 --image=debian ./job.sh');
     expect(seen).toEqual(['4 ranks: sum 10, ring 3', '4 ranks: sum 10, ring 3']);

@@ -6,6 +6,7 @@ import { compileStatic } from '../images/programs.js';
 import { Link } from '../registry/link.js';
 import { Registry } from '../registry/registry.js';
 import { configurations, Site } from './site.js';
+import { changePlugstack } from './plugstack.js';
 
 const NODES = 16;
 const [configuration] = configurations(NODES);
@@ -172,14 +173,12 @@ describe('without berthd on the submit host', () => {
   it('a pull may take longer than a rank waits for a container', async () => {
     const image = await push('slow');
     link.rate = 300_000;
-    const plugstack = join(site.cluster.layout.slurmEtc, 'plugstack.conf');
-    const original = await readFile(plugstack, 'utf8');
-    await writeFile(plugstack, original.replace('\n', ' timeout=2\n'));
+    const restore = await changePlugstack(site.cluster, (text) => text.replace('\n', ' timeout=2\n'));
     try {
       const { stdout } = await shell(`srun --image=${image} /bin/show`);
       expect(stdout).toBe('slow\n');
     } finally {
-      await writeFile(plugstack, original);
+      await restore();
     }
   });
 

@@ -1,8 +1,7 @@
 // The steps that are not srun's: the batch script, the shell of a salloc, and the one that holds what ssh brings.
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { configurations, Site } from './site.js';
+import { changePlugstack } from './plugstack.js';
 
 let site: Site;
 beforeAll(async () => {
@@ -17,12 +16,7 @@ beforeAll(async () => {
 
 /** Sets the plugin's arguments for a describe block. */
 function withPluginArguments(text: string): void {
-  beforeAll(async () => {
-    const path = join(site.cluster.layout.slurmEtc, 'plugstack.conf');
-    const original = await readFile(path, 'utf8');
-    await writeFile(path, original.replace('\n', ` ${text}\n`));
-    return () => writeFile(path, original);
-  });
+  beforeAll(() => changePlugstack(site.cluster, (original) => original.replace('\n', ` ${text}\n`)));
 }
 
 describe.each(configurations())('with userns = $userns', (configuration) => {

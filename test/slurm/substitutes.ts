@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import type { Cluster } from '../cluster/cluster.js';
 import { ending } from '../cluster/command.js';
 import { repository } from '../cluster/layout.js';
+import { changePlugstack } from './plugstack.js';
 
 const run = promisify(execFile);
 
@@ -40,11 +41,8 @@ export async function buildPluginOfVersion(version: number, directory: string): 
 }
 
 /** Makes all of the cluster's steps load another plugin, until the function that is returned is called. */
-export async function usePlugin(cluster: Cluster, plugin: string): Promise<() => Promise<void>> {
-  const path = join(cluster.layout.slurmEtc, 'plugstack.conf');
-  const original = await readFile(path, 'utf8');
-  await writeFile(path, original.replace(/\S+\.so/, plugin));
-  return () => writeFile(path, original);
+export function usePlugin(cluster: Cluster, plugin: string): Promise<() => Promise<void>> {
+  return changePlugstack(cluster, (text) => text.replace(/\S+\.so/, plugin));
 }
 
 // Answers every request with the bytes, and keeps the connection or ends it.
