@@ -174,12 +174,16 @@ describe('the node page', () => {
 
   it('shows that Berth has drained the node, and why', async () => {
     const tab = await open();
+    // What happened before a page has read all there was is no news to it.
+    const seen = await launch(first);
+    await tab.until(`document.body.innerText.includes("job ${seen}")`);
     await runHealth(first.socket, '--slurm', '--max-age', '0');
     await tab.until('document.querySelector(".drain")');
     expect(await tab.see('document.querySelector(".of-health .drain").textContent')).toMatch(
       /^In Slurm, Berth has drained \S+: berth: mounts: .*\/nowhere.* \(\d+:\d+:\d+\)$/,
     );
     expect(await tab.see('document.querySelector("#announcements").textContent')).toContain('drained in Slurm');
+    await end(first, seen);
   });
 
   it('shows names as text, whatever they are', async () => {
