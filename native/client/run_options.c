@@ -151,9 +151,8 @@ static const char* add_volumes(struct berth_run* run, struct texts* texts, const
     char text[8 * PATH_MAX];
     const char* whole = from_here(volumes, separator, text, sizeof text);
     if (whole == NULL && errno == EINVAL)
-        return "the path of the directory where you are has a character at which a volume's path ends: write "
-               "a "
-               "path that has none";
+        return "the path of the directory where you are has a character at which a volume's path ends: "
+               "write a path that has none";
     if (whole == NULL) return strerror(errno);
     const char* kept = keep(texts, whole);
     return kept == NULL ? "there are too many of them" : berth_run_add(run, name, kept);

@@ -108,6 +108,11 @@ export function age(seconds: number): string {
   return `${Math.floor(whole / 86_400)} d`;
 }
 
+/** "1 rank", "2 ranks" */
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
 /** Microseconds as milliseconds: "1.25". */
 export function milliseconds(microseconds: number): string {
   return (microseconds / 1000).toFixed(2);

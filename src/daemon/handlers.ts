@@ -274,10 +274,7 @@ export class Handlers {
 
   #jobEnd(jobId: number, connection: Connection): void {
     requireRoot(connection.peer, 'ending a job');
-    const ended = this.parts.launcher.endJob(jobId);
-    this.parts.pathImages.endJob(jobId);
-    this.parts.reconciler.jobEnded(jobId);
-    this.parts.uses.end(jobId);
+    const ended = this.parts.reconciler.endJob(jobId);
     if (ended > 0) this.parts.log.info({ job: jobId, containers: ended }, 'job ended');
     connection.reply({ jobEnd: { ended } });
   }

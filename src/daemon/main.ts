@@ -62,7 +62,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   const puller = new Puller(config, store, join(runtimeDirectory, 'berthd.sock'));
   const pathImages = new PathImages(config, store.files, store.turns);
   const holders = new Holders(registry, (container) => uses.endOne(container), log);
-  const reconciler = new Reconciler(registry, launcher, join(runtimeDirectory, 'ended'), uses, log);
+  const reconciler = new Reconciler(registry, launcher, pathImages, join(runtimeDirectory, 'ended'), uses, log);
   const requests = new RequestLog(log);
   const tidier = new Tidier();
   tidier.busy();

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import type { Logger } from 'pino';
 import { occupants, type Registry } from '../container/index.js';
 import { reasonOf } from '../errors/index.js';
-import type { Launcher } from '../launch/index.js';
+import type { Launcher, PathImages } from '../launch/index.js';
 import type { Uses } from './uses.js';
 
 const run = promisify(execFile);
@@ -27,6 +27,7 @@ export class Reconciler {
   constructor(
     private readonly registry: Registry,
     private readonly launcher: Launcher,
+    private readonly pathImages: PathImages,
     /** Where the plugin's epilog leaves the numbers of jobs that ended while berthd was not there. */
     private readonly notes: string,
     private readonly uses: Uses,
@@ -39,8 +40,7 @@ export class Reconciler {
     mkdirSync(this.notes, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(this.notes)) {
       if (/^\d+$/.test(name)) {
-        const ended = this.launcher.endJob(Number(name));
-        this.uses.end(Number(name));
+        const ended = this.endJob(Number(name));
         this.log.info({ job: Number(name), containers: ended }, 'job ended while berthd was away');
       }
       rmSync(join(this.notes, name), { recursive: true, force: true });
@@ -57,9 +57,17 @@ export class Reconciler {
     void this.#askSlurm(YOUNGEST);
   }
 
-  /** A job's epilog was here. */
-  jobEnded(jobId: number): void {
+  /**
+   * Lets go of all that a job has on this node, and forgets it: one that is requeued has the same number.
+   *
+   * @returns how many containers it had.
+   */
+  endJob(jobId: number): number {
+    const ended = this.launcher.endJob(jobId);
+    this.pathImages.endJob(jobId);
     this.#jobs.delete(jobId);
+    this.uses.end(jobId);
+    return ended;
   }
 
   /** Ends empty containers, at least `youngest` seconds old, of jobs that Slurm has no longer on this node. */
@@ -77,9 +85,7 @@ export class Reconciler {
       const active = await activeJobs(first.nodeName);
       for (const jobId of new Set(empty.map((container) => container.jobId))) {
         if (active.has(jobId)) continue;
-        const ended = this.launcher.endJob(jobId);
-        this.uses.end(jobId);
-        this.#jobs.delete(jobId);
+        const ended = this.endJob(jobId);
         this.log.warn({ job: jobId, containers: ended }, 'job ended without its epilog reaching berthd');
       }
     } catch (error) {

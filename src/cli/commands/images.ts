@@ -1,7 +1,7 @@
 import type { v1 } from '../../protocol/index.js';
 import { ask } from '../client.js';
 import { json, type Command } from '../command.js';
-import { age, size, table } from '../terminal.js';
+import { age, count, size, table } from '../terminal.js';
 
 export const images: Command = {
   name: 'images',
@@ -99,12 +99,10 @@ export function imageView(image: v1.Image.$Properties): ImageView {
 /** Who may use an image, in a few words. */
 function users({ access: { everyone, uids, gids } }: ImageView): string {
   if (everyone) return 'everyone';
-  const parts = [count(uids.length, 'user'), count(gids.length, 'group')].filter((part) => part !== '');
-  return parts.length === 0 ? 'owner' : `owner, ${parts.join(', ')}`;
-}
-
-function count(number: number, what: string): string {
-  return number === 0 ? '' : `${number} ${what}${number === 1 ? '' : 's'}`;
+  const parts = ['owner'];
+  if (uids.length > 0) parts.push(count(uids.length, 'user'));
+  if (gids.length > 0) parts.push(count(gids.length, 'group'));
+  return parts.join(', ');
 }
 
 function inUse({ containers, used }: ImageView, now: number): string {

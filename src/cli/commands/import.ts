@@ -15,7 +15,7 @@ import { untilInterrupted } from '../interrupt.js';
 import { findInArchive, parseArchive, type ArchiveReference } from '../pull/archive.js';
 import { Progress } from '../pull/progress.js';
 import { bring } from '../pull/session.js';
-import { size, type Terminal } from '../terminal.js';
+import { count, size, type Terminal } from '../terminal.js';
 import { imageView } from './images.js';
 
 export const importCommand: Command = {
@@ -91,7 +91,7 @@ function importLayers(call: Call, name: string, archive: ArchiveReference): Prom
       } else {
         const seconds = ((Date.now() - begin) / 1000).toFixed(1);
         terminal.print(`imported ${view.name}  ${pulled.image.manifest || view.digest}`);
-        const layers = `${image.layers.length} layer${image.layers.length === 1 ? '' : 's'}`;
+        const layers = count(image.layers.length, 'layer');
         terminal.print(terminal.dim(`${layers}, ${size(view.size)} in the store, ${seconds} s`));
       }
       return 0;

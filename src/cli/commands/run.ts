@@ -2,11 +2,11 @@ import { usage } from '../arguments.js';
 import type { Command } from '../command.js';
 import { containerOptions } from '../container-options.js';
 
-/** Only its manual page: the command itself is in C (native/client), which starts in a millisecond. */
 /** srun's cannot be relative: it is the node that looks for them. */
 const VOLUME =
   'Mount SRC at DST. SRC is a whole path, or begins with "." or "..": of the directory where this is called.';
 
+/** Only its manual page: the command itself is in C (native/client), which starts in a millisecond. */
 export const run: Command = {
   name: 'run',
   summary: 'run a command in a container here, without Slurm',

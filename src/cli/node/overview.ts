@@ -1,7 +1,6 @@
 import type { NodeState } from '../../events/index.js';
-import { age, milliseconds, plain, size, table, type Terminal } from '../terminal.js';
+import { age, count, milliseconds, plain, size, table, type Terminal } from '../terminal.js';
 import type { Recent } from './recent.js';
-import { many } from './words.js';
 
 /** Containers that are listed, when there is room. */
 const MOST_CONTAINERS = 15;
@@ -38,11 +37,11 @@ function heading(state: NodeState, recent: Recent, terminal: Terminal, now: numb
   const more = (others: number): string => (others > 0 ? ` (and ${others} of others)` : '');
   const rate = recent.rate(now);
   const counts = [
-    `${many(state.containers.length, 'container')}${more(state.otherContainers)}`,
-    many(ranks, 'rank'),
+    `${count(state.containers.length, 'container')}${more(state.otherContainers)}`,
+    count(ranks, 'rank'),
     `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} launches/s`,
     `${recent.failed} failed`,
-    `${many(state.pulls.length, 'pull')}${more(state.otherPulls)}`,
+    `${count(state.pulls.length, 'pull')}${more(state.otherPulls)}`,
   ];
   return [
     terminal.bold(`${plain(state.node)}: berthd ${plain(state.berthd)}, up ${age(now - state.started)}`),
@@ -80,7 +79,7 @@ function containerList({ containers }: NodeState, terminal: Terminal, now: numbe
     return [container, String(job), user, String(ranks), age(now - created), image];
   });
   const left = containers.length - rows.length;
-  return [...table(columns, rows, terminal).split('\n'), ...(left > 0 ? [`and ${many(left, 'older one')}`] : [])];
+  return [...table(columns, rows, terminal).split('\n'), ...(left > 0 ? [`and ${count(left, 'older one')}`] : [])];
 }
 
 /** A line with escapes of bold and dim is cut by what shows of it. */

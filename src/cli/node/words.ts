@@ -1,5 +1,5 @@
 import type { Message } from './stream.js';
-import { milliseconds, plain, size } from '../terminal.js';
+import { count, milliseconds, plain, size } from '../terminal.js';
 import { stepName } from '../timeline.js';
 
 /** Longest name of an image in a line, in characters. */
@@ -24,7 +24,7 @@ function words(event: Message): string {
     case 'hello':
       return `${event.node}, berthd ${event.berthd}, ${event.uid === 0 ? "everybody's events" : 'your events'}`;
     case 'daemon':
-      return `berthd ${event.berthd} started, with ${many(event.adopted, 'container')} from before`;
+      return `berthd ${event.berthd} started, with ${count(event.adopted, 'container')} from before`;
     case 'launch': {
       const about = `job ${event.job} ${stepName(event.step)}, ${event.user ?? `uid ${event.uid}`}, ${short(event.image)}`;
       if (event.error !== undefined) return [about, event.error, ...(event.text ? [event.text] : [])].join(': ');
@@ -34,7 +34,7 @@ function words(event: Message): string {
     case 'ranks': {
       const { job, step, joined, container, waitUs, joinUs } = event;
       const times = `waited ${milliseconds(waitUs.median)} ms, entered in ${milliseconds(joinUs.median)} ms (medians)`;
-      return `job ${job} ${stepName(step)}: ${many(joined, 'rank')} in ${container}, ${times}`;
+      return `job ${job} ${stepName(step)}: ${count(joined, 'rank')} in ${container}, ${times}`;
     }
     case 'container':
       return `${event.container} ${event.what}, job ${event.job}, ${event.user}, ${short(event.image)}`;
@@ -59,15 +59,10 @@ function words(event: Message): string {
     case 'gap':
       return {
         restarted: 'berthd was restarted since: what happened between is not known',
-        'too-old': `forgotten since then: ${event.missed === undefined ? 'some events' : many(event.missed, 'event')}`,
+        'too-old': `forgotten since then: ${event.missed === undefined ? 'some events' : count(event.missed, 'event')}`,
         unknown: 'there is no such place in the stream: it begins with the oldest event',
       }[event.reason];
   }
-}
-
-/** "1 rank", "2 ranks" */
-export function many(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function short(image: string): string {

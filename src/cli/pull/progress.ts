@@ -1,5 +1,5 @@
 import { toErrorMessage } from '../../errors/index.js';
-import { plain, size as showSize, type Terminal } from '../terminal.js';
+import { count, plain, size as showSize, type Terminal } from '../terminal.js';
 import { Rate } from './rate.js';
 
 /** How progress is shown: by what watches, as JSON lines on standard output, or not at all. */
@@ -86,7 +86,7 @@ export class Progress {
     for (const { digest, size } of blobs) this.#blobs.set(digest, { digest, size, received: 0, stored: false });
     this.#run(sample);
     const { size } = this.#totals();
-    const layers = `${this.#blobs.size} blob${this.#blobs.size === 1 ? '' : 's'}`;
+    const layers = count(this.#blobs.size, 'blob');
     this.#tell(
       { event: 'start', name: this.name, blobs: this.blobs, size },
       `${this.name}: ${layers}, ${showSize(size)}`,
