@@ -30,7 +30,7 @@ const MOST_IMAGE = 512;
 /** Longest words about a failure in an event, in characters: a user's words may be among them. */
 const MOST_TEXT = 400;
 
-/** How long, in milliseconds, the event of a failed launch may wait for the user's name. */
+/** How long, in milliseconds, the events of a failed launch and of a pull may wait for the user's name. */
 const NAME_LIMIT = 1_000;
 
 /** How far a pull is, in bytes. */
@@ -42,7 +42,7 @@ export interface PullAmount {
 /** Told how a pull ends. */
 export interface PullWatch {
   readonly done: (digest: string) => void;
-  readonly failed: (code: string) => void;
+  readonly failed: (error: ErrorMessage) => void;
 }
 
 /** A pull that is under way. */
@@ -103,7 +103,8 @@ export class Observer {
   }
 
   /** A launch has failed; the same failure of a step's next rank is counted, and not told again. */
-  launchFailed(request: v1.LaunchRequest, { code, what, why }: ErrorMessage): void {
+  launchFailed(request: v1.LaunchRequest, failure: ErrorMessage): void {
+    const { code } = failure;
     const { jobId: job, stepId: step, uid, image } = request;
     const purpose = purposeOf(request.purpose);
     this.meters.launchFailed(purpose, code);
@@ -112,10 +113,9 @@ export class Observer {
     this.#failures.add(key);
     const [oldest] = this.#failures;
     if (this.#failures.size > MOST_FAILURES && oldest !== undefined) this.#failures.delete(oldest);
-    const text = `${what}: ${why}`.slice(0, MOST_TEXT);
     void nameWithin(uid, NAME_LIMIT).then((user) => {
       const about = { job, step, uid, ...(user === undefined ? {} : { user }), purpose };
-      this.#tell({ type: 'launch', ...about, image: image.slice(0, MOST_IMAGE), error: code, text });
+      this.#tell({ type: 'launch', ...about, image: image.slice(0, MOST_IMAGE), error: code, text: textOf(failure) });
     });
   }
 
@@ -141,9 +141,15 @@ export class Observer {
   pullBegun(uid: number, name: string, look: () => PullAmount): PullWatch {
     const pull = ++this.#lastPull;
     const image = name.slice(0, MOST_IMAGE);
+    // All of its events wait for the one name, so that they stay in order.
+    const named = nameWithin(uid, NAME_LIMIT);
     let told = 0;
-    const tell = (what: PullEvent['what'], more: Pick<PullEvent, 'digest' | 'error'> = {}): void => {
-      this.#tell({ type: 'pull', what, pull, uid, image, ...look(), ...more });
+    const tell = (what: PullEvent['what'], more: Pick<PullEvent, 'digest' | 'error' | 'text'> = {}): void => {
+      const amount = look();
+      void named.then((user) => {
+        const whose = { uid, ...(user === undefined ? {} : { user }) };
+        this.#tell({ type: 'pull', what, pull, ...whose, image, ...amount, ...more });
+      });
     };
     const timer = setInterval(() => {
       const { received, size } = look();
@@ -163,9 +169,9 @@ export class Observer {
         end();
         tell('done', { digest });
       },
-      failed: (code) => {
-        end(code);
-        tell('failed', { error: code });
+      failed: (error) => {
+        end(error.code);
+        tell('failed', { error: error.code, text: textOf(error) });
       },
     };
   }
@@ -203,4 +209,9 @@ export class Observer {
 function purposeOf(purpose: v1.Purpose): LaunchPurpose {
   if (purpose === v1.Purpose.PURPOSE_STEP) return 'step';
   return purpose === v1.Purpose.PURPOSE_PREPARE ? 'prepare' : 'rank';
+}
+
+/** What failed, and why: as the user was told. */
+function textOf({ what, why }: ErrorMessage): string {
+  return `${what}: ${why}`.slice(0, MOST_TEXT);
 }

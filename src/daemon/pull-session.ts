@@ -115,7 +115,7 @@ export class PullSession {
       await this.#tellDone(record);
     } catch (thrown) {
       const error = this.#gone.signal.aborted ? this.#failed('the client went away') : thrown;
-      watch.failed(toErrorMessage(error).code);
+      watch.failed(toErrorMessage(error));
       throw error;
     } finally {
       this.#closeUnread();

@@ -86,12 +86,17 @@ export interface PullEvent {
   /** Tells the pulls of one berthd apart. */
   readonly pull: number;
   readonly uid: number;
+  /** Absent where the name service does not know them, or does not answer. */
+  readonly user?: string;
   readonly image: string;
   /** Bytes of the layers that are fetched; 0 as long as that is not known. */
   readonly received: number;
   readonly size: number;
   readonly digest?: string;
+  /** The code of the error of one that has failed. */
   readonly error?: string;
+  /** What failed, and why: as the user was told. */
+  readonly text?: string;
 }
 
 /** What a check finds is not what it was. */

@@ -3,8 +3,9 @@ import { el, table } from './dom.js';
 import { age, size } from './format.js';
 import { badge, counted, drained, overall, passed, problems } from './health.js';
 import { launchList, legend, MOST_SHOWN } from './launches.js';
+import { failedPulls, MOST_FAILED, pullBar } from './pulls.js';
 import type { ImageState, NodeState } from '../events/index.js';
-import type { Finding, Launch, Message, Status } from './types.js';
+import type { Finding, Launch, Message, Pull, Status } from './types.js';
 
 /** How long, in milliseconds, until what has changed is asked for: what changes together is asked for once. */
 const ASK_WAIT = 1_000;
@@ -32,6 +33,7 @@ export class NodeView {
   readonly #events: Events;
   readonly #findings = new Map<string, Finding>();
   #launches: Launch[] = [];
+  #failedPulls: Pull[] = [];
   /** Seconds since the epoch, of others' launches too. */
   #times: number[] = [];
   #images: readonly ImageState[] = [];
@@ -166,10 +168,7 @@ export class NodeView {
     if (message.type === 'launch') {
       this.#times.push(message.time);
       this.#launches = [message, ...this.#launches].slice(0, MOST_SHOWN);
-      if (message.error !== undefined)
-        this.#announce(
-          `launch of job ${message.job} failed: ${message.error}${message.text === undefined ? '' : `, ${message.text}`}`,
-        );
+      if (message.error !== undefined) this.#announceFailure(`launch of job ${message.job}`, message);
     }
     if (message.type === 'health') {
       const { check, to, text, hint } = message;
@@ -181,7 +180,15 @@ export class NodeView {
       this.#announce(`${message.what} in Slurm: ${message.reason}`);
     }
     if (message.type === 'pull' && message.what === 'done') void this.#listImages();
+    if (message.type === 'pull' && message.what === 'failed') {
+      this.#failedPulls = [message, ...this.#failedPulls].slice(0, MOST_FAILED);
+      this.#announceFailure(`pull of ${message.image}`, message);
+    }
     if (this.#isCaughtUp && !LEAVES_STATE.has(message.type)) this.#askSoon();
+  }
+
+  #announceFailure(what: string, { error = '', text }: Launch | Pull): void {
+    this.#announce(`${what} failed: ${error}${text === undefined ? '' : `, ${text}`}`);
   }
 
   #announce(text: string): void {
@@ -294,19 +301,11 @@ export class NodeView {
 
   #drawPulls(): void {
     const { pulls, otherPulls } = this.state;
-    const bars = pulls.map(({ pull, image, received, size: whole }) => {
-      const id = `${this.origin}-pull-${pull}`;
-      const bar = el('progress', {
-        id,
-        max: String(Math.max(1, whole)),
-        value: whole === 0 ? undefined : String(received),
-      });
-      const amount = whole === 0 ? 'asking the registry' : `${size(received)} of ${size(whole)}`;
-      return el('p', {}, el('label', { for: id }, `${image}: ${amount}`), bar);
-    });
+    const bars = pulls.map((pull) => pullBar(this.origin, pull));
     const others = otherPulls > 0 ? [quiet(`Others pull ${otherPulls}.`)] : [];
     const none = bars.length + others.length === 0 ? [quiet('None now.')] : [];
-    this.#pullPanel.replaceChildren(...bars, ...others, ...none);
+    const failed = this.#failedPulls.length > 0 ? [failedPulls(this.#failedPulls)] : [];
+    this.#pullPanel.replaceChildren(...bars, ...others, ...none, ...failed);
   }
 
   #drawImages(): void {

@@ -18,3 +18,6 @@ export type Drain = Extract<Message, { type: 'drain' }>;
 
 /** One launch of the timeline. */
 export type Launch = Extract<Message, { type: 'launch' }>;
+
+/** What happened to a pull. */
+export type Pull = Extract<Message, { type: 'pull' }>;

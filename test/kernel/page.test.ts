@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { v1 } from '../../src/protocol/index.js';
+import { makeImage } from '../registry/image.js';
 import { Browser, type Tab, type View } from './helpers/browser.js';
 import { TestClient, TestDaemon } from './helpers/daemon.js';
 import { runHealth } from './helpers/health.js';
 import { makeArchive, toolbox } from './helpers/images.js';
+import { writeLayout } from './helpers/layouts.js';
+import { PullClient } from './helpers/pull-client.js';
 import { projectRoot } from './helpers/programs.js';
 import { freePort } from './helpers/web.js';
 
@@ -160,6 +163,26 @@ describe('the node page', () => {
     const failure = await tab.see<string>('document.querySelector(".launches .error").closest("li").textContent');
     expect(failure).toMatch(/step 0, nobody.*absent.*BERTH_IMAGE_UNKNOWN.*absent/s);
     await tab.until('document.querySelector("#announcements").textContent.includes("BERTH_IMAGE_UNKNOWN")');
+  });
+
+  it('shows pulls that have failed, whose they were, what failed and why', async () => {
+    const tab = await open();
+    // What happened before a page has read all there was is no news to it.
+    const seen = await launch(first);
+    await tab.until(`document.body.innerText.includes("job ${seen}")`);
+    const layout = join(scratch, 'layout');
+    mkdirSync(layout);
+    const image = makeImage({ layers: [{ content: { 'etc/a': '' } }] });
+    const puller = await PullClient.open(first.socket, writeLayout(layout, [image]));
+    puller.request({ manifest: image.manifest.digest, name: 'torn:1', uid: NOBODY });
+    await puller.event();
+    puller.close();
+    await tab.until('document.querySelector(".of-pulls .failed-pulls")');
+    expect(await tab.see<string>('document.querySelector(".failed-pulls").textContent')).toMatch(
+      /^failed torn:1.* · nobodyBERTH_PULL_FAILED pulling torn:1 failed: the client went away$/,
+    );
+    await tab.until('document.querySelector("#announcements").textContent.includes("pull of torn:1 failed")');
+    await end(first, seen);
   });
 
   it('shows what is wrong with the node, with what to do', async () => {

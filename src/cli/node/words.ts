@@ -39,9 +39,10 @@ function words(event: Message): string {
     case 'container':
       return `${event.container} ${event.what}, job ${event.job}, ${event.user}, ${short(event.image)}`;
     case 'pull': {
+      const about = `${event.user ?? `uid ${event.uid}`}, ${short(event.image)}`;
       const amount = event.size === 0 ? '' : `, ${size(event.received)} of ${size(event.size)}`;
-      const how = event.what === 'failed' ? `failed: ${event.error ?? ''}` : event.what;
-      return `${short(event.image)} (uid ${event.uid}) ${how}${amount}`;
+      const failure = [event.error, event.text].filter((words) => words !== undefined);
+      return [about, `${event.what}${amount}`, ...failure].join(': ');
     }
     case 'health': {
       const hint = event.hint === '' ? '' : `; hint: ${event.hint}`;
