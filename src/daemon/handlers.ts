@@ -115,7 +115,7 @@ export class Handlers {
     if (request.explain) {
       return explain(new v1.ExplainRequest(request.explain), connection, this.parts);
     }
-    if (request.health) return answerHealth(this.parts.health, new v1.HealthRequest(request.health), connection);
+    if (request.health) return answerHealth(this.parts, new v1.HealthRequest(request.health), connection);
     const answered = this.#imageRequests.handle(request, connection);
     if (answered) return answered;
     throw new BerthError('BERTH_PROTOCOL_FRAME', { why: 'a request asks for nothing' });

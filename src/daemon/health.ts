@@ -1,12 +1,17 @@
 import type { Health } from '../health/index.js';
 import type { v1 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
+import type { Reconciler } from './reconcile.js';
 
 /** Most bytes of text in one reply: proto/berth.options. */
 const PIECE = 4096;
 
-/** Answers `berth health`, in as many replies as its text needs. */
-export async function answerHealth(health: Health, request: v1.HealthRequest, connection: Connection): Promise<void> {
+/** Answers `berth health`, in as many replies as its text needs; what a missed epilog left is looked for afterwards. */
+export async function answerHealth(
+  { health, reconciler }: { readonly health: Health; readonly reconciler: Reconciler },
+  request: v1.HealthRequest,
+  connection: Connection,
+): Promise<void> {
   connection.stayOpen();
   const { uid, pid } = connection.peer;
   const { text, exitStatus } = await health.answer({ uid, pid, request });
@@ -15,4 +20,5 @@ export async function answerHealth(health: Health, request: v1.HealthRequest, co
     const more = at + PIECE < bytes.length;
     connection.reply({ health: { exitStatus, text: bytes.subarray(at, at + PIECE), more } });
   }
+  if (uid === 0) reconciler.healthAsked();
 }

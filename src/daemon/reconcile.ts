@@ -17,8 +17,8 @@ const ASK_INTERVAL = 300_000;
 const YOUNGEST = 60;
 
 /**
- * Ends what a missed epilog left. There is no timer: it looks when berthd starts, and when a job comes that was not here
- * before.
+ * Ends what a missed epilog left. There is no timer: it looks when berthd starts, when a job comes that was not here
+ * before, and when root asks for the node's health, as Slurm does also where no job comes.
  */
 export class Reconciler {
   readonly #jobs = new Set<number>();
@@ -53,6 +53,15 @@ export class Reconciler {
   jobSeen(jobId: number): void {
     if (this.#jobs.has(jobId)) return;
     this.#jobs.add(jobId);
+    this.#look();
+  }
+
+  /** Root, or Slurm's HealthCheckProgram, has asked for the node's health. Plain users must not make it ask Slurm. */
+  healthAsked(): void {
+    this.#look();
+  }
+
+  #look(): void {
     if (performance.now() - this.#asked < ASK_INTERVAL) return;
     void this.#askSlurm(YOUNGEST);
   }
@@ -89,7 +98,7 @@ export class Reconciler {
         this.log.warn({ job: jobId, containers: ended }, 'job ended without its epilog reaching berthd');
       }
     } catch (error) {
-      // Without Slurm's word nothing is ended. The next job asks again.
+      // Without Slurm's word nothing is ended. It is asked again another time.
       this.log.warn({ reason: reasonOf(error) }, 'Slurm could not be asked which jobs are on this node');
     }
   }

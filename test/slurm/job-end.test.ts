@@ -3,10 +3,14 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ending } from '../cluster/command.js';
-import { expectNothingLeft, settled } from './leftovers.js';
+import { expectNothingLeft, leftovers, settled } from './leftovers.js';
+import { changePlugstack } from './plugstack.js';
 import { configurations, Site } from './site.js';
 
 const RANKS = 4;
+
+/** How old a container is before berthd wonders whether its job has ended, in milliseconds: src/daemon/reconcile.ts. */
+const YOUNGEST = 60_000;
 
 let site: Site;
 beforeAll(async () => {
@@ -91,6 +95,42 @@ describe.each(configurations())('with userns = $userns', (configuration) => {
     expect(new Set(await job)).toEqual(new Set([inside.namespace]));
     expect(inside.namespace).not.toBe(host.mount);
   });
+});
+
+it('without its epilog: when root asks for the health of the node, where no job comes; not when a user does', async () => {
+  const [configuration] = configurations();
+  const { node } = configuration;
+  const pins = async (): Promise<string[]> =>
+    (await leftovers(site.cluster)).filter((line) => line.startsWith(`on ${node}: file /run/berth/containers/`));
+  const askedBy = (user: string): Promise<unknown> =>
+    site.cluster.exec(node, ['berth', 'health', '--max-age', '0'], { user });
+  const job = site.lines(
+    configuration,
+    `rm -f first second
+    salloc --quiet --image=debian bash -c 'srun cat /image; touch first; until [ -e second ]; do sleep 0.02; done'`,
+  );
+  const hasStarted = async (): Promise<string[]> => {
+    const { status } = await site.cluster.exec('login', ['test', '-e', '/home/alice/first']);
+    return status === 0 ? [] : ['the step has not ended'];
+  };
+  expect(await settled(hasStarted)).toEqual([]);
+  const mend = await changePlugstack(site.cluster, () => '');
+  try {
+    await site.write('second', '');
+    await job;
+    expect(
+      await settled(async () => (await leftovers(site.cluster)).filter((line) => line.startsWith('job '))),
+    ).toEqual([]);
+  } finally {
+    await mend();
+  }
+  await sleep(YOUNGEST + 1_000);
+  await askedBy('alice');
+  await sleep(2_000);
+  const kept = await pins();
+  await askedBy('root');
+  expect(await settled(pins)).toEqual([]);
+  expect(kept).toHaveLength(1);
 });
 
 async function pids(): Promise<number[]> {

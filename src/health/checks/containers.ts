@@ -24,7 +24,9 @@ export const containerChecks: readonly Check[] = [
     reads: "the pins' directory; for containers that are empty for long, squeue",
     rule: "every pin is that of a container berthd knows, and every empty one's job is on this node",
     matters: 'a pin keeps an image mounted, and its loop device, without anybody using it',
-    hint: "restart berthd, which ends what belongs to no job; slurmd's log tells why an epilog was missed",
+    hint:
+      'restart berthd, which ends what belongs to no job; containers that it knows it ends also when Slurm asks for the ' +
+      "node's health; slurmd's log tells why an epilog was missed",
     run: async (context) => {
       const strangers = await twice(() => unknownPins(context));
       if (strangers.length > 0) return warn(`${count(strangers.length, 'pin')} of no container: ${some(strangers)}`);
