@@ -10,12 +10,12 @@ const QUIET = 5_000;
  * by itself only under pressure, or in several steps over a minute, each of which wakes the process up.
  */
 export class Tidier {
-  readonly #collect: () => void;
+  readonly #collect: (options?: { readonly type: 'minor' }) => void;
   #timer: NodeJS.Timeout | undefined;
 
   constructor() {
     setFlagsFromString('--expose-gc');
-    this.#collect = runInNewContext('gc') as () => void;
+    this.#collect = runInNewContext('gc') as (options?: { readonly type: 'minor' }) => void;
   }
 
   /** Something was done: the time of quiet begins anew. */
@@ -30,6 +30,8 @@ export class Tidier {
     setFlagsFromString('--compact-on-every-full-gc');
     this.#collect();
     setFlagsFromString('--no-compact-on-every-full-gc');
+    // A collection leaves the memory of buffers to a thread, which can be late; the next one waits for it.
+    this.#collect({ type: 'minor' });
     native.trimMemory();
   }
 }
