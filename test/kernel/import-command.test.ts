@@ -211,7 +211,7 @@ describe('berth import refuses, adds nothing, and says why, when', () => {
     client.stdin.on('error', () => undefined);
     client.stdin.write(archive().subarray(0, 1536));
     const entries = (): string[] => readdirSync(join(directory, 'store/tmp'));
-    await expect.poll(entries, { timeout: 5000 }).toHaveLength(1);
+    await expect.poll(entries).toHaveLength(1);
     client.kill(signal);
     await once(client, 'exit');
     expect(await nothingStored()).toBe(true);

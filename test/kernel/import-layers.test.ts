@@ -142,7 +142,7 @@ it('leaves nothing behind, also when it is interrupted', async () => {
       await run.result;
     }
   }
-  await expect.poll(() => unfinished(daemon), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => unfinished(daemon)).toEqual([]);
   expect(alice.running('skopeo')).toEqual([]);
   expect(temporary()).toEqual(before);
 });

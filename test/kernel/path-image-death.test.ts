@@ -76,7 +76,7 @@ function commandOf(pid: number): string {
 const reader = (): number[] => processesWith(`archive\0${path}\0`);
 
 async function nothingLeft(): Promise<void> {
-  await expect.poll(() => [...reader(), ...unfinished()], { timeout: 8000 }).toEqual([]);
+  await expect.poll(() => [...reader(), ...unfinished()]).toEqual([]);
 }
 
 async function succeeds(): Promise<void> {
@@ -92,7 +92,7 @@ describe('an image of a file is made by the next launch, and nothing is left, wh
     const converter = await findConverter(daemon.directory);
     await daemon.end('SIGKILL');
     await launched;
-    await expect.poll(() => [converter, ...reader()].filter(isRunning), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => [converter, ...reader()].filter(isRunning)).toEqual([]);
     expect(unfinished()).not.toEqual([]);
     await daemon.start();
     await succeeds();
@@ -104,7 +104,7 @@ describe('an image of a file is made by the next launch, and nothing is left, wh
       await sleep(delay);
       await daemon.end('SIGKILL');
       await launched;
-      await expect.poll(reader, { timeout: 5000 }).toEqual([]);
+      await expect.poll(reader).toEqual([]);
       await daemon.start();
     }
     await succeeds();

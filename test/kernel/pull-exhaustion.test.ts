@@ -54,7 +54,7 @@ async function settled(): Promise<void> {
 }
 
 async function nothingKept(): Promise<void> {
-  await expect.poll(descriptors, { timeout: 5000 }).toBeLessThanOrEqual(before);
+  await expect.poll(descriptors).toBeLessThanOrEqual(before);
 }
 
 describe('a pull that is refused keeps no descriptor', () => {

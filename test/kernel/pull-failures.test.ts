@@ -41,7 +41,7 @@ async function expectFailure(result: Result, status: number, code: string, ...wo
 }
 
 async function expectNothingLeft(): Promise<void> {
-  await expect.poll(() => unfinished(daemon), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => unfinished(daemon)).toEqual([]);
   await expect.poll(() => alice.running('skopeo')).toEqual([]);
   const { stdout } = await alice.berth(['images', '--json']);
   expect(JSON.parse(stdout)).toMatchObject({ images: [] });
@@ -252,7 +252,7 @@ describe('a registry that dies half way', () => {
   it('is asked again by a new skopeo when one was killed, as by a kernel that is short of memory', async () => {
     link.rate = 3_000_000;
     const run = alice.start(['pull', '--tls-verify=false', `${link.host}/half:1`]);
-    await expect.poll(() => link.received, { timeout: 10_000 }).toBeGreaterThan(size / 10);
+    await expect.poll(() => link.received).toBeGreaterThan(size / 10);
     for (const pid of alice.running('skopeo')) process.kill(pid, 'SIGKILL');
     const result = await run.result;
     expect(result).toMatchObject({ status: 0 });
@@ -262,7 +262,7 @@ describe('a registry that dies half way', () => {
   it('for good is given up, and the next pull goes on where this one ended', async () => {
     link.rate = 2_000_000;
     const run = alice.start(['pull', '--tls-verify=false', '--progress=json', `${link.host}/half:1`]);
-    await expect.poll(run.said, { timeout: 10_000 }).toContain('"event":"progress"');
+    await expect.poll(run.said).toContain('"event":"progress"');
     await link.close();
     const result = await run.result;
     expect(result).toMatchObject({ status: 8 });
@@ -279,7 +279,7 @@ describe('a registry that dies half way', () => {
   ] as const)('and a user who gives up with %s, leave nothing', async (signal, status) => {
     link.rate = 1_000_000;
     const run = alice.start(['pull', '--tls-verify=false', '--progress=json', `${link.host}/half:1`]);
-    await expect.poll(run.said, { timeout: 10_000 }).toContain('"event":"progress"');
+    await expect.poll(run.said).toContain('"event":"progress"');
     run.child.kill(signal);
     const result = await run.result;
     expect(result).toMatchObject({ status, stderr: 'berth: interrupted; what was not finished is undone\n' });
@@ -290,7 +290,7 @@ describe('a registry that dies half way', () => {
   it('and a command that is killed, leave nothing', async () => {
     link.rate = 1_000_000;
     const run = alice.start(['pull', '--tls-verify=false', '--progress=json', `${link.host}/half:1`]);
-    await expect.poll(run.said, { timeout: 10_000 }).toContain('"event":"progress"');
+    await expect.poll(run.said).toContain('"event":"progress"');
     run.child.kill('SIGKILL');
     await run.result;
     await expectNothingLeft();
@@ -303,7 +303,7 @@ describe('a registry that dies half way', () => {
       run.child.kill('SIGTERM');
       await run.result;
       await expect.poll(() => alice.running('skopeo')).toEqual([]);
-      await expect.poll(() => unfinished(daemon), { timeout: 10_000 }).toEqual([]);
+      await expect.poll(() => unfinished(daemon)).toEqual([]);
     }
     expect(await alice.pull(`${link.host}/half:1`)).toMatchObject({ status: 0 });
   });

@@ -35,7 +35,7 @@ export async function nothingUnfinished({ directory, pid }: TestDaemon): Promise
     ...readdirSync(join(directory, 'store', 'leases')),
     ...childrenOf(pid),
   ];
-  await expect.poll(left, { timeout: 5000, interval: 20 }).toEqual([]);
+  await expect.poll(left, { interval: 20 }).toEqual([]);
 }
 
 function childrenOf(pid: number): string[] {

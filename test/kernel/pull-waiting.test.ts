@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -39,6 +39,9 @@ async function open(socket = daemon.socket): Promise<PullClient> {
   pullers.push(puller);
   return puller;
 }
+
+const leaseOf = ({ manifest }: Image): string =>
+  join(daemon.directory, 'store/leases', `${manifest.digest.slice('sha256:'.length)}.json`);
 
 const options = (name: string, uid = 0, everyone = false) => ({ manifest: image.manifest.digest, name, uid, everyone });
 
@@ -102,11 +105,11 @@ describe('who wants what somebody else pulls', () => {
     await second.until(Kind.KIND_WAITING);
     puller.blob(wanted[1] ?? '');
     await puller.until(Kind.KIND_STORED);
+    // As if touched in an hour: nobody would think it given up.
+    const later = Date.now() / 1000 + 3600;
+    utimesSync(leaseOf(image), later, later);
     puller.client.socket.destroy();
-    const begin = Date.now();
-    const events = await second.finish();
-    expect(wantedOf(events)).toEqual([wanted[0], wanted[2]]);
-    expect(Date.now() - begin).toBeLessThan(5000);
+    expect(wantedOf(await second.finish())).toEqual([wanted[0], wanted[2]]);
   });
 
   it('goes away like anybody else', async () => {
@@ -165,7 +168,7 @@ describe('two berthds with one store', () => {
   });
 
   it("take over the lease of a host that does not answer, by the store's own clock", { timeout: 40_000 }, async () => {
-    const path = join(daemon.directory, 'store/leases', `${image.manifest.digest.slice('sha256:'.length)}.json`);
+    const path = leaseOf(image);
     const owner = { host: 'another-node', boot: '0'.repeat(16), pid: 1, start: '1' };
     writeFileSync(path, JSON.stringify({ owner, uid: 0, progress: { blobs: [], made: 0 } }));
     const puller = await open();

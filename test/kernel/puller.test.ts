@@ -208,7 +208,7 @@ describe('a pull', () => {
       await untilRunning('sleep 66.25');
       only.leave();
       await expect(pulled).rejects.toMatchObject({ why: 'whoever waited for it is gone' });
-      await expect.poll(() => running('sleep 66.25'), { timeout: 5000 }).toEqual([]);
+      await expect.poll(() => running('sleep 66.25')).toEqual([]);
       await sleep(1500);
       expect(starts()).toBe(1);
     });
@@ -235,7 +235,7 @@ describe('a pull', () => {
     expect(running('sleep 63.25')).not.toEqual([]);
     last.leave();
     await expect(results[1]).rejects.toMatchObject({ code: 'BERTH_PULL_FAILED' });
-    await expect.poll(() => [...running('sleep 62.25'), ...running('sleep 63.25')], { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => [...running('sleep 62.25'), ...running('sleep 63.25')]).toEqual([]);
   });
 
   it('leaves nothing running when it has ended by itself, not even what has left its session', async () => {
@@ -251,7 +251,7 @@ describe('a pull', () => {
     await untilRunning('sleep 64.25');
     only.leave();
     await expect(result).rejects.toThrow();
-    await expect.poll(() => running('sleep 64.25'), { timeout: 6000 }).toEqual([]);
+    await expect.poll(() => running('sleep 64.25')).toEqual([]);
   });
 
   it('is one of a few that a user may have on a node', async () => {

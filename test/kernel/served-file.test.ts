@@ -68,7 +68,7 @@ leavesNothing(() => scratch);
 
 afterEach(async () => {
   for (const container of registry.all()) registry.end(container);
-  await expect.poll(servers, { timeout: 8000 }).toEqual([]);
+  await expect.poll(servers).toEqual([]);
 });
 
 function makeLauncher(inRegistry = registry): Launcher {
@@ -206,14 +206,14 @@ describe('the server', () => {
     const { container } = await launch(makeLauncher());
     only(servers());
     registry.end(container);
-    await expect.poll(servers, { timeout: 1500 }).toEqual([]);
+    await expect.poll(servers).toEqual([]);
   });
 
   it('ends with its container though its user has stopped it', async () => {
     const { container } = await launch(makeLauncher());
     process.kill(only(servers()), 'SIGSTOP');
     registry.end(container);
-    await expect.poll(servers, { timeout: 8000 }).toEqual([]);
+    await expect.poll(servers).toEqual([]);
   });
 
   it('outlives the berthd that started it, and ends with the one that takes its container over', async () => {
@@ -227,7 +227,7 @@ describe('the server', () => {
     expect(await ask(container, 'read', '/data/open')).toBe('what is in the image');
     for (const old of registry.all()) registry.end(old);
     next.end(container);
-    await expect.poll(servers, { timeout: 8000 }).toEqual([]);
+    await expect.poll(servers).toEqual([]);
   });
 
   it('that was killed is an error for those who are inside, and the next launch has another', async () => {

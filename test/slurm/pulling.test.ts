@@ -108,13 +108,12 @@ describe('at submit', () => {
 
   it('Ctrl-C ends the pull and the command', async () => {
     const image = await push('slow');
-    link.rate = 50_000;
-    const begin = Date.now();
+    // The pull itself would take minutes.
+    link.rate = 5_000;
     const { stdout } = await shell(
       `timeout --foreground -s INT 2 srun --image=${image} /bin/show; echo "status $?"; squeue -h`,
     );
     expect(stdout).toBe('status 124\n');
-    expect(Date.now() - begin).toBeLessThan(6000);
   });
 });
 
@@ -187,14 +186,13 @@ describe('without berthd on the submit host', () => {
     ['scancel', 'srun --quiet --job-name=pulls --image=$IMAGE /bin/show & sleep 2; scancel --name=pulls; wait $!'],
   ])('%s ends the pull, and nothing is left', async (_, script) => {
     const image = await push('slow');
-    link.rate = 50_000;
-    const begin = Date.now();
+    // The pull itself would take minutes.
+    link.rate = 5_000;
     // As a terminal's shell would have it: what it starts in the background hears SIGINT.
     const { stdout } = await shell(`set -m; IMAGE=${image}; ${script}; squeue --noheader --format=%t`);
     expect(stdout.replace('CG\n', '')).toBe('');
-    expect(Date.now() - begin).toBeLessThan(9000);
     const processes = async (): Promise<string> =>
       (await site.cluster.exec('n1', ['pgrep', '-a', '-f', `cli.js pull.*${image}`])).stdout;
-    await expect.poll(processes, { timeout: 8000 }).toBe('');
+    await expect.poll(processes).toBe('');
   });
 });

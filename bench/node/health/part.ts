@@ -1,4 +1,4 @@
-/** What Slurm's health check costs a node: its client with results at hand, and all checks. */
+/** What being looked at costs a node: Slurm's health check with results at hand, all checks, and a scrape of metrics. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { artifacts } from '../../../test/cluster/layout.js';
@@ -12,6 +12,7 @@ import { atMost } from '../../target.js';
 
 const CLIENT = 'client';
 const CHECKS = 'checks';
+const SCRAPE = 'scrape';
 const TRUE = 'true';
 
 /** How often a client is run for one sample. */
@@ -20,13 +21,16 @@ const CLIENTS = 50;
 /** How often all checks are done for one sample: the kernel tells of ended children in ticks of 10 ms. */
 const SETS = 10;
 
+/** How often metrics are read for one sample. */
+const SCRAPES = 10;
+
 /** Milliseconds of a tick of proc_pid_stat(5): USER_HZ is 100 everywhere. */
 const TICK = 10;
 
 export const healthPart: Part = {
   name: 'health',
-  subject: "the health check's client, and all checks",
-  heading: 'Health checks',
+  subject: "the health check's client, all checks, and a scrape of metrics",
+  heading: 'Health checks and metrics',
   columns: [
     { title: 'wall ms', value: 'wall', digits: 2 },
     { title: 'more than /bin/true ms', value: 'wall', digits: 2, against: TRUE, as: 'difference' },
@@ -59,6 +63,11 @@ async function prepare(stage: Stage): Promise<Prepared> {
     const wall = await repeated(SETS, all);
     return { wall, processor: ((await processorsOf(berthd)) - before) / SETS };
   };
+  const scrape = async (): Promise<Values> => {
+    const before = await processorTime(berthd);
+    await repeated(SCRAPES, [join(artifacts.programs, 'berth'), 'metrics']);
+    return { processor: ((await processorTime(berthd)) - before) / SCRAPES };
+  };
   const variants: Variant[] = [
     {
       group: CLIENT,
@@ -76,6 +85,7 @@ async function prepare(stage: Stage): Promise<Prepared> {
       measure: async () => ({ wall: await repeated(CLIENTS, cached) }),
     },
     { group: CHECKS, id: 'all', title: 'berth health --max-age 0, all checks', measure: checkAll },
+    { group: SCRAPE, id: 'metrics', title: "berth metrics, berthd's part", measure: scrape },
   ];
   const output = await mustExec(cluster, NODE, ['sh', '-c', '"$0" --json --max-age 0 || true', client]);
   const found: unknown = JSON.parse(output);

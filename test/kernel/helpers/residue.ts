@@ -25,7 +25,7 @@ export function residue(directory: string): Residue {
 
 /** Waits until only `before` is left: the kernel frees loop devices a moment after their last user. */
 export async function expectNothingLeft(directory: string, before: Residue): Promise<void> {
-  await expect.poll(() => residue(directory), { timeout: 8000, interval: 10 }).toEqual(before);
+  await expect.poll(() => residue(directory), { interval: 10 }).toEqual(before);
 }
 
 export function openDescriptors(): string[] {
