@@ -119,6 +119,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
   void reconciler.atStart();
   void holders.atStart();
   builders.keepSpare();
+  health.atStart();
   observer.started(adopted);
   await door.open();
   tellSystemd('READY=1');

@@ -189,9 +189,11 @@ export class Observer {
   }
 
   /** Berth has drained or resumed the node in Slurm. */
-  nodeChanged({ what, node, reason, gone }: NodeChange): void {
+  nodeChanged({ what, node, reason, gone, time }: NodeChange): void {
     this.meters.nodeChanged(what);
-    this.#tell({ type: 'drain', what, node, reason, ...(gone.length > 0 ? { gone } : {}) });
+    // What was done before this berthd started has that time, and not the one at which it is told.
+    const earlier = time === undefined ? {} : { time };
+    this.#tell({ type: 'drain', what, node, reason, ...(gone.length > 0 ? { gone } : {}), ...earlier });
   }
 
   #container(what: ContainerEvent['what'], { id, jobId, uid, user, image, digest }: Container): void {

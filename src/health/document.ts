@@ -42,7 +42,8 @@ in a row in which each of these checks
 When somebody else has resumed the node, whoever had drained it, failures are counted anew: it is drained after \`drain_after\` more.
 A check that is there and could not find out (\`unknown\`) keeps the node drained, and so does any other that fails. The directory of the
 site's checks that cannot be read is \`unknown\` for all of them. A reason that begins with \`berth: \` and names what never was a check is
-somebody else's. What Berth has done to the node is an [event](events.md#the-stream). With \`drain = false\` nothing is resumed either:
+somebody else's. What Berth has done to the node is an [event](events.md#the-stream), also what \`berth-healthcheck\` did itself, as berthd
+did not answer: the next berthd tells of it when it starts. With \`drain = false\` nothing is resumed either:
 \`scontrol update NodeName=n1 State=UNDRAIN\`.
 
 Slurm has no "if the reason is still this one". Berth asks for the node's state and reason, and tells Slurm what it decided at once. A

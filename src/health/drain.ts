@@ -52,11 +52,14 @@ export interface NodeChange {
   readonly reason: string;
   /** For a resumed node: of the checks that it was drained for, those that there no longer are. */
   readonly gone: readonly string[];
+  /** Where it was done before this berthd started: seconds since the epoch. */
+  readonly time?: number;
 }
 
 /** For the log. */
-export function inWords({ what, node, reason, gone }: NodeChange): string {
-  if (what === 'drained') return `drained ${node}: ${reason}`;
+export function inWords({ what, node, reason, gone, time }: NodeChange): string {
+  const earlier = time === undefined ? '' : ` while no berthd ran, at ${new Date(time * 1000).toISOString()}`;
+  if (what === 'drained') return `drained ${node}${earlier}: ${reason}`;
   return `resumed ${node}, which was drained with "${reason}"${gone.length > 0 ? `; no longer checked: ${gone.join(', ')}` : ''}`;
 }
 

@@ -5,7 +5,7 @@ import { reasonOf } from '../errors/index.js';
 import { v1 } from '../protocol/index.js';
 import { Memory, type Check } from './check.js';
 import { siteChecks } from './checks/site.js';
-import { forgetDeadDaemon } from './dead.js';
+import { takeDeadDaemon } from './dead.js';
 import { checksIn, inWords, settle, slurmdAbove, type NodeChange } from './drain.js';
 import { Counted, drainworthy } from './drain-history.js';
 import { realPlaces, type Places } from './places.js';
@@ -59,8 +59,11 @@ export class Health {
   #wasDrained = false;
   #telling = false;
 
-  constructor(private readonly parts: HealthParts) {
-    forgetDeadDaemon(parts.config);
+  constructor(private readonly parts: HealthParts) {}
+
+  /** berthd is the one of this node: what was done to the node without it is told now. */
+  atStart(): void {
+    for (const change of takeDeadDaemon(this.parts.config)) this.#changed(change);
   }
 
   /** What the checks found the last time that somebody asked. */
@@ -143,10 +146,7 @@ export class Health {
       .then(({ node, change, isDrained, isResumedByOthers }) => {
         this.#wasDrained = isDrained;
         if (isResumedByOthers) this.#counted.startAnew(isNew ? findings : []);
-        if (change) {
-          report(inWords(change));
-          this.parts.onNodeChange?.(change);
-        }
+        if (change) this.#changed(change);
         this.#mayBeDrained = failing.length > 0 || (checksIn(node.reason) !== undefined && change?.what !== 'resumed');
       })
       .catch((error: unknown) => {
@@ -155,6 +155,11 @@ export class Health {
       .finally(() => {
         this.#telling = false;
       });
+  }
+
+  #changed(change: NodeChange): void {
+    this.parts.report(inWords(change));
+    this.parts.onNodeChange?.(change);
   }
 }
 
