@@ -1,8 +1,10 @@
 import { readdir, statfs } from 'node:fs/promises';
+import { isShared } from '../policy/index.js';
 import { storeClock } from './clock.js';
 import { condemn, condemnedPath, pardon, removeCondemned } from './condemned.js';
 import { isDigest } from './digest.js';
 import type { Layout } from './layout.js';
+import { listNames } from './names.js';
 import { isNeeded, lastTouched, needsOf, timeOf, type Needs, type Terms } from './needs.js';
 import {
   removeResidue,
@@ -13,6 +15,7 @@ import {
   sweepDangling,
   type Residue,
 } from './residue.js';
+import { forgetSharers } from './sharers.js';
 import type { Owner } from './temporary.js';
 
 /**
@@ -76,7 +79,10 @@ export async function collect(layout: Layout, self: Owner, options: CollectOptio
     ...(await staleTemporaries(layout, self, terms)),
   ];
   for (const one of options.dryRun ? [] : residue) await removeResidue(one);
-  if (!options.dryRun) await sweepDangling(layout);
+  if (!options.dryRun) {
+    await sweepDangling(layout);
+    await forgetSharers(layout, terms.now, async (uid) => (await listNames(layout, uid)).some(isShared));
+  }
   return [...entries, ...residue.map(({ what, name, size }) => ({ what, name, size }))];
 }
 

@@ -11,7 +11,7 @@ export type Scope = 'site' | number;
  *     images/sha256/HEX.json          what each is
  *     refs/site/NAME.json             the names everyone sees
  *     refs/uid-UID/NAME.json          the names one user sees
- *     shared/uid-UID                  that user has shared names with others, perhaps not any more
+ *     shared/uid-UID                  that user shares names with others, or did not long ago; see sharers.ts
  *     manifests/sha256/HEX.json       which image was made of a manifest, and who has shown to have it
  *     layers/sha256/HEX.layer         a converted layer, by the digest of its blob
  *     layers/sha256/HEX.json          what it is, and who has shown to have it; its time is that of its last use

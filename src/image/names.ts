@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { nearest } from '../config/index.js';
 import { BerthError, errorCode } from '../errors/index.js';
 import { native } from '../native/index.js';
-import { mayUseImage, type Person } from '../policy/index.js';
+import { isShared, mayUseImage, type Person } from '../policy/index.js';
 import { holdImage, imageInPlace, releaseImage } from './condemned.js';
 import { isDigest } from './digest.js';
 import { makeDirectory, writeDurably } from './durable.js';
@@ -13,6 +13,7 @@ import { storeFailure } from './failures.js';
 import { Layout, type Scope } from './layout.js';
 import { formatRecord, parseRecord, type ImageRecord } from './record.js';
 import { parseReference, storeKey } from './reference.js';
+import { noteSharing } from './sharers.js';
 
 /** In bytes: four times what a record with the longest configuration takes. */
 const LARGEST_RECORD = 1024 * 1024;
@@ -214,6 +215,7 @@ export async function publishNames(
   const content = formatRecord(record);
   await holdImage(layout, record.digest, temporary);
   await makeDirectory(layout.scope(scope));
+  if (isShared(record)) await noteSharing(layout, scope, temporary);
   await writeDurably(layout.imageRecord(record.digest), content, temporary);
   const keys = [record.digest, record.manifest, record.index, record.name].filter((key) => key !== undefined);
   for (const key of new Set(keys)) await writeDurably(layout.ref(scope, key), content, temporary);

@@ -1,6 +1,6 @@
 import { readdir, rm, unlink } from 'node:fs/promises';
 import { BerthError, errorCode } from '../errors/index.js';
-import type { Person } from '../policy/index.js';
+import { isShared, type Person } from '../policy/index.js';
 import { holdImage, imageInPlace, releaseImage } from './condemned.js';
 import { isDigest } from './digest.js';
 import { syncDirectory, writeDurably } from './durable.js';
@@ -8,7 +8,7 @@ import { Layout, type Scope } from './layout.js';
 import { listNames, publishNames, readName, uidOf, unknownImage } from './names.js';
 import { formatRecord, type Access, type ImageRecord } from './record.js';
 import { parseReference, storeKey, type Reference } from './reference.js';
-import { noteSharing } from './shared.js';
+import { noteSharing } from './sharers.js';
 import { makeTemporary, type Owner } from './temporary.js';
 
 // What users do with the names of images that are there. One may change one's own names; root, the site's and everybody's.
@@ -97,7 +97,7 @@ export async function shareImage(
   access: Access,
 ): Promise<ImageRecord> {
   return withImage(layout, self, image, async (temporary) => {
-    await noteSharing(layout, scope, temporary);
+    if (isShared({ access })) await noteSharing(layout, scope, temporary);
     for (const file of await readdir(layout.scope(scope))) {
       const key = file.replace(/\.json$/, '').replaceAll('+', '/');
       const record = await readName(layout, scope, key);

@@ -1,13 +1,7 @@
-import { readdir } from 'node:fs/promises';
-import { errorCode } from '../errors/index.js';
 import { mayUseImage, type Person } from '../policy/index.js';
-import { writeDurably } from './durable.js';
-import { storeFailure } from './failures.js';
-import type { Layout, Scope } from './layout.js';
+import type { Layout } from './layout.js';
 import { listReadable, type ListedImage } from './names.js';
-
-// Which users have ever shared an image is written down, so that whoever lists images need not have the names of all users
-// read.
+import { sharers } from './sharers.js';
 
 /**
  * Characters of records of what one user shares, and of what all do, that somebody is told of at a time: a reply has an end,
@@ -15,11 +9,6 @@ import { listReadable, type ListedImage } from './names.js';
  */
 const MOST_OF_ONE = 512 * 1024;
 const MOST_OF_ALL = 8 * 1024 * 1024;
-
-/** Notes that somebody shares, before others can find that out. The site's own images are listed anyway. */
-export async function noteSharing(layout: Layout, scope: Scope, temporary: string): Promise<void> {
-  if (scope !== 'site') await writeDurably(layout.sharing(scope), '', temporary);
-}
 
 /**
  * What other users share with this person, in no order; of very much, what each shared last. Root may use everything, and
@@ -57,12 +46,4 @@ function newest(
     some.push(record);
   }
   return { some, size };
-}
-
-async function sharers({ root, shared }: Layout): Promise<number[]> {
-  const entries = await readdir(shared).catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT') return [];
-    throw storeFailure(root, error);
-  });
-  return entries.map((entry) => /^uid-(\d+)$/.exec(entry)?.[1]).flatMap((uid) => (uid ? [Number(uid)] : []));
 }

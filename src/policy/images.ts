@@ -20,6 +20,11 @@ export function mayUseImage({ uid, gids }: Person, { owner, access }: Protected)
   return access.everyone || access.uids.includes(uid) || access.gids.some((gid) => gids.includes(gid));
 }
 
+/** Has anybody said that others than its owner may use it? */
+export function isShared({ access }: Pick<Protected, 'access'>): boolean {
+  return access !== undefined && (access.everyone || access.uids.length > 0 || access.gids.length > 0);
+}
+
 /** Who has shown that they may have something of a registry's: everyone, where nobody had to ask for it, or some users. */
 export interface Proved {
   readonly everyone: boolean;

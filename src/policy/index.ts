@@ -1,6 +1,6 @@
 import { BerthError } from '../errors/index.js';
 
-export { hasProved, mayUseImage, prove, type Person, type Protected, type Proved } from './images.js';
+export { hasProved, isShared, mayUseImage, prove, type Person, type Protected, type Proved } from './images.js';
 
 /** Who asks, as the kernel says (SO_PEERCRED). */
 export interface Peer {
