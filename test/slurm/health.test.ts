@@ -96,6 +96,16 @@ function isResumed(node: string): Promise<void> {
   return expect.poll(async () => (await stateOf(node)).isDrained, { timeout: 60_000, interval: 200 }).toBe(false);
 }
 
+/** What its berthd tells a plain user. */
+async function eventsOf(host: string): Promise<{ type: string; time: number }[]> {
+  const lines = await shell(host, `setpriv --reuid=65534 --regid=65534 --clear-groups ${berth} events --json`);
+  return lines.split('\n').map((line) => JSON.parse(line) as { type: string; time: number });
+}
+
+async function drainsOf(host: string): Promise<{ type: string; time: number }[]> {
+  return (await eventsOf(host)).filter(({ type }) => type === 'drain');
+}
+
 describe('a node whose check fails', () => {
   it('is drained with a reason that names the check, and resumed when it passes again', async () => {
     await shell('n1', 'echo yes >/run/berth/broken');
@@ -106,10 +116,7 @@ describe('a node whose check fails', () => {
     await isResumed('n1');
     expect(await slurm('srun -w n1 hostname')).toBe('n1');
     const reason = 'berth: site-purpose: broken on purpose';
-    const events = (await shell('n1', `setpriv --reuid=65534 --regid=65534 --clear-groups ${berth} events --json`))
-      .split('\n')
-      .map((line) => JSON.parse(line) as { type: string });
-    expect(events.filter(({ type }) => type === 'drain')).toMatchObject([
+    expect(await drainsOf('n1')).toMatchObject([
       { what: 'drained', node: 'n1', reason },
       { what: 'resumed', node: 'n1', reason },
     ]);
@@ -195,6 +202,19 @@ describe('a node whose berthd is dead', () => {
     expect(await failures()).toBeLessThan(6);
     await cluster.startDaemon('n2');
     await isResumed('n2');
+    await expect.poll(() => drainsOf('n2'), { timeout: 10_000 }).toHaveLength(3);
+    const reason = 'berth: daemon: berthd does not answer';
+    const drains = await drainsOf('n2');
+    expect(drains).toMatchObject([
+      { what: 'drained', node: 'n2', reason },
+      { what: 'drained', node: 'n2', reason },
+      { what: 'resumed', node: 'n2', reason },
+    ]);
+    const [started] = (await eventsOf('n2')).filter(({ type }) => type === 'daemon');
+    const times = [drains[0], drains[1], started, drains[2]].map((event) => event?.time ?? 0);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1);
+    expect(await shell('n2', `${berth} metrics`)).toContain('berth_node_drains_total{what="drained"} 2');
   });
 });
 
