@@ -3,6 +3,7 @@
  * `Config`), and what is derived from the table.
  */
 export { checkConfig, ConfigError, DEFAULT_CONFIG_PATH, loadConfig } from './load.js';
+export { USUAL_SITE_CHECKS } from './tables/health.js';
 export { allKeys, camelCase, type Config, type Key } from './keys.js';
 export { parseMount, showMount, Unfit, type Mount } from './kinds.js';
 export { parseConfig, type Origin, type Origins, type Parsed } from './parse.js';

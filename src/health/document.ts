@@ -41,10 +41,10 @@ in a row in which each of these checks
 
 When somebody else has resumed the node, whoever had drained it, failures are counted anew: it is drained after \`drain_after\` more.
 A check that is there and could not find out (\`unknown\`) keeps the node drained, and so does any other that fails. The directory of the
-site's checks that cannot be read is \`unknown\` for all of them. A reason that begins with \`berth: \` and names what never was a check is
-somebody else's. What Berth has done to the node is an [event](events.md#the-stream), also what \`berth-healthcheck\` did itself, as berthd
-did not answer: the next berthd tells of it when it starts. With \`drain = false\` nothing is resumed either:
-\`scontrol update NodeName=n1 State=UNDRAIN\`.
+site's checks that cannot be read, or is [missing where it was configured](#the-sites-own), is \`unknown\` for all of them. A
+reason that begins with \`berth: \` and names what never was a check is somebody else's. What Berth has done to the node is an
+[event](events.md#the-stream), also what \`berth-healthcheck\` did itself, as berthd did not answer: the next berthd tells of it when it
+starts. With \`drain = false\` nothing is resumed either: \`scontrol update NodeName=n1 State=UNDRAIN\`.
 
 Slurm has no "if the reason is still this one". Berth asks for the node's state and reason, and tells Slurm what it decided at once. A
 reason that somebody sets in these few milliseconds (longer where a busy controller keeps scontrol waiting) is lost: if Berth was
@@ -60,6 +60,10 @@ const SITE = `## The site's own
 Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the id \`site-NAME\`,
 or \`site-NAME-2\` where two are named alike. File and directory must belong to root
 and be writable by root alone, or the file is not used, and says so: the check is \`unknown\`, as it is for a rule with a mistake.
+The directory of the default configuration may be missing. Another one that is missing, or that cannot be read, is the finding \`site\`
+(\`unknown\`): it may be on a file system that is not mounted yet, and a node that is drained for one of its checks stays drained. So
+that this is noticed, name a directory below the mount point, and not the mount point itself, which is empty and there until then.
+\`site_checks = ""\` says that there are none.
 
 - An executable: exit status 0 is pass, 1 warn, 2 fail, anything else unknown. The first line of its output is shown. It gets no
   arguments, only \`PATH\`, \`LC_ALL=C\` and \`SLURM_CONF\` as environment, and 4.5 s.

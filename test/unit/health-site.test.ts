@@ -1,5 +1,5 @@
 // The site's own checks: their names, their number, and patterns that never come to an end.
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { faultOf, parseRule, siteChecks } from '../../src/health/checks/site.js';
@@ -29,17 +29,29 @@ describe("a site's checks", () => {
 });
 
 describe("a site's checks that cannot be done", () => {
-  const found = async (directory: string): Promise<Readonly<Record<string, string>>> => {
-    const checks = siteChecks(directory);
+  const found = async (directory: string, usual?: string): Promise<Readonly<Record<string, string>>> => {
+    const checks = siteChecks(directory, usual);
     const verdicts = await Promise.all(checks.map(async (check) => check.run(nodeWith({}))));
     return Object.fromEntries(checks.map(({ id }, i) => [id, `${verdicts[i]?.status}: ${verdicts[i]?.text}`]));
   };
 
-  it('are none where there is no directory', async () => {
-    expect(await found(join(root(), 'absent'))).toEqual({});
+  it('are none where the usual directory is not there', async () => {
+    expect(await found(join(root(), 'absent'), join(root(), 'absent'))).toEqual({});
   });
 
   // Where they would only be gone, a node that was drained because of one would be resumed.
+  it('are not known where a directory is not there that the configuration names', async () => {
+    expect(await found(join(root(), 'absent'))).toEqual({
+      site: expect.stringMatching(/^unknown: .*absent is not there: it may not be mounted$/) as string,
+    });
+  });
+
+  it('are not known where the usual directory leads to one that is not there', async () => {
+    const usual = join(root(), 'health.d');
+    symlinkSync(join(root(), 'absent'), usual);
+    expect(Object.keys(await found(usual, usual))).toEqual(['site']);
+  });
+
   it('are not known where the directory cannot be read', async () => {
     const directory = siteWith({ scratch: '' });
     expect(await found(join(directory, 'scratch'))).toEqual({

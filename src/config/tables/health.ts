@@ -1,5 +1,8 @@
 import { absolutePath, flag, integer, list } from '../kinds.js';
 
+/** Where a site's own checks are unless it says otherwise. */
+export const USUAL_SITE_CHECKS = '/etc/berth/health.d';
+
 /** [health] of berth.toml. */
 export const health = {
   drain: flag({
@@ -70,10 +73,11 @@ export const health = {
     description: "For how many hours what the kernel's log says of broken hardware or a kernel fault is a finding.",
   }),
   site_checks: absolutePath({
-    default: '/etc/berth/health.d',
+    default: USUAL_SITE_CHECKS,
     orEmpty: true,
     description:
       "The directory with the site's own checks: executables, and rules in files NAME.toml (docs/health.md). They and the " +
-      'directory must belong to root and be writable by root alone.',
+      'directory must belong to root and be writable by root alone. The default one may be missing; another one that is ' +
+      'missing is a finding, as it may only not be mounted.',
   }),
 } as const;

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, lstatSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
+import { USUAL_SITE_CHECKS } from '../../config/index.js';
 import { errorCode, reasonOf } from '../../errors/index.js';
 import { fail, pass, SITE_DIRECTORY_ID, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
 import { ProbeFailure } from '../probe.js';
@@ -32,13 +33,19 @@ interface Rule {
 /**
  * The site's own checks: a file in the directory each, executable or NAME.toml. They run as root, so whoever could write
  * there would be root: what does not belong to root alone is a finding and is not run.
+ *
+ * @param usual where the directory may be missing. Elsewhere that does not mean that there are no checks: a node that was
+ *   drained for one would come back because a file system is not mounted.
  */
-export function siteChecks(directory: string): Check[] {
+export function siteChecks(directory: string, usual = USUAL_SITE_CHECKS): Check[] {
   let names: string[];
   try {
     names = readdirSync(directory).sort();
   } catch (error) {
-    return errorCode(error) === 'ENOENT' ? [] : [unreadable(directory, reasonOf(error))];
+    if (errorCode(error) !== 'ENOENT') return [unreadable(directory, reasonOf(error))];
+    // Nobody has said that there are checks. A link there says so.
+    if (directory === usual && !isLink(directory)) return [];
+    return [unreadable(directory, `${directory} is not there: it may not be mounted`)];
   }
   const ids = new Set<string>();
   return names
@@ -57,11 +64,15 @@ function unreadable(directory: string, reason: string): Check {
     id: SITE_DIRECTORY_ID,
     family: 'site',
     reads: directory,
-    rule: 'it is a directory that can be read, or is not there',
+    rule: 'it is a directory that can be read',
     matters: "none of the site's own checks is done",
-    hint: `[health] site_checks is the directory of the site's own checks`,
+    hint: "[health] site_checks is the directory of the site's own checks; empty where there are none",
     run: () => unknown(`the site's own checks are not known: ${reason}`),
   };
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 function idOf(name: string): string {
