@@ -4,25 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseCommand } from '../../src/cli/arguments.js';
 import { explain } from '../../src/cli/commands/explain.js';
 import { commands } from '../../src/cli/commands/index.js';
 import { commandManual } from '../../src/cli/help.js';
-import { run } from '../../src/cli/run.js';
-import { makeTerminal } from '../../src/cli/terminal.js';
 import { BerthError } from '../../src/errors/index.js';
-import {
-  decodeRequest,
-  encodeError,
-  encodeReply,
-  frame,
-  FrameReader,
-  REQUEST_LIMIT,
-  v1,
-  version,
-} from '../../src/protocol/index.js';
+import { encodeError, encodeReply, v1, version } from '../../src/protocol/index.js';
+import { answeringAt, berth, type Result } from './cli-tools.js';
 
 let directory: string;
 let socket: string;
@@ -36,55 +25,9 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-class Collector extends Writable {
-  text = '';
-
-  constructor(readonly isTTY = false) {
-    super();
-  }
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.text += chunk.toString();
-    done();
-  }
-}
-
-interface Result {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function berth(argv: string[], env: Record<string, string> = {}, tty = false): Promise<Result> {
-  const stdout = new Collector(tty);
-  const stderr = new Collector(tty);
-  const status = await run(argv, makeTerminal(stdout, stderr, env), env);
-  return { status, stdout: stdout.text, stderr: stderr.text };
-}
-
 /** Answers one request of a command as berthd would, and tells what it was. */
-async function answering(
-  reply: Uint8Array,
-  use: () => Promise<Result>,
-): Promise<Result & { request: v1.Request | undefined }> {
-  let request: v1.Request | undefined;
-  const server = createServer((connection) => {
-    const reader = new FrameReader(REQUEST_LIMIT);
-    connection.on('data', (chunk: Buffer) => {
-      for (const bytes of reader.push(chunk)) {
-        request = decodeRequest(bytes);
-        connection.end(frame(reply));
-      }
-    });
-  });
-  server.listen(socket);
-  await once(server, 'listening');
-  try {
-    return { ...(await use()), request };
-  } finally {
-    server.close();
-  }
-}
+const answering = (reply: Uint8Array, use: () => Promise<Result>): ReturnType<typeof answeringAt> =>
+  answeringAt(socket, reply, use);
 
 describe('help', () => {
   it('lists every command, with a line of what it does', async () => {
@@ -333,51 +276,6 @@ describe('berth ps', () => {
     expect(await titles({ NO_COLOR: '' })).toContain('\x1b');
     expect(await titles({ NO_COLOR: '1' })).toMatch(/^CONTAINER/);
     expect(await titles({ TERM: 'dumb' })).toMatch(/^CONTAINER/);
-  });
-});
-
-describe('berth images', () => {
-  it('shows short digests, sizes and ages; the whole digest in JSON', async () => {
-    const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
-    const created = Math.floor(Date.now() / 1000) - 3 * 86_400;
-    const images = [
-      {
-        name: 'debian:12',
-        digest,
-        size: '136056832',
-        created,
-        source: '/tmp/debian.tar',
-        owner: 'site',
-        format: 'squashfs',
-        access: { everyone: true, uids: [], gids: [] },
-        containers: 2,
-        used: created,
-      },
-      {
-        name: 'lammps:2',
-        digest,
-        size: '999',
-        created,
-        source: 'lab',
-        owner: 'ada',
-        format: 'squashfs',
-        access: { everyone: false, uids: [7], gids: [8, 9] },
-        containers: 0,
-        used: created,
-      },
-    ];
-    const reply = encodeReply({ images: { images } });
-    const { stdout } = await answering(reply, () => berth(['images', '--socket', socket]));
-    expect(stdout.split('\n')).toEqual([
-      'NAME       DIGEST          SIZE  AGE  OWNER  USERS                    IN USE        SOURCE',
-      'debian:12  0123456789ab  136 MB  3 d  site   everyone                 2 containers  /tmp/debian.tar',
-      'lammps:2   0123456789ab   999 B  3 d  ada    owner, 1 user, 2 groups  3 d ago       lab',
-      '',
-    ]);
-    const written = await answering(reply, () => berth(['images', '--json', '--socket', socket]));
-    expect(JSON.parse(written.stdout)).toEqual({
-      images: images.map((image) => ({ ...image, size: Number(image.size) })),
-    });
   });
 });
 

@@ -30,6 +30,7 @@ const OPERANDS: Readonly<Record<string, Readonly<Record<string, Words>>>> = {
   pull: { IMAGE: 'any' },
   migrate: { IMAGE: 'any' },
   explain: { IMAGE: 'images' },
+  images: { '[NAME]': 'images' },
   export: { DESTINATION: 'files' },
   build: { '[ARGUMENT...]': 'directories' },
   exec: { '[ARGUMENT...]': 'containers' },
