@@ -8,6 +8,8 @@ export function reasonOf(thrown: unknown): string {
   if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return message;
   // "ENOENT: no such file or directory, open '/x'"
   if (message.startsWith(`${code}: `)) return message.slice(code.length + 2);
+  // "listen EADDRINUSE: address already in use 127.0.0.1:9443"
+  if (message.includes(` ${code}: `)) return message.replace(` ${code}: `, ': ');
   // "spawn skopeo ENOENT", "write EPIPE", "connect ECONNREFUSED /run/berth/berthd.sock"
   return message.replace(new RegExp(` ${code}\\b`), `: ${systemWords(code)}`);
 }

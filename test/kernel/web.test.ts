@@ -1,5 +1,5 @@
 // Metrics, and what berthd serves over TCP: to whom, and to whom not.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,18 +51,15 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-/** What `berth token` gives a user. */
-function tokenOf(uid: number): string {
-  const argv = [
-    `--reuid=${uid}`,
-    `--regid=${uid}`,
-    '--clear-groups',
-    process.execPath,
-    join(projectRoot, 'build', 'lib', 'cli.js'),
-    'token',
-  ];
-  return execFileSync('setpriv', [...argv, '--socket', plain.socket], { encoding: 'utf8' }).trim();
+/** `berth token` of a user. */
+function askForToken(uid: number, { socket }: TestDaemon): SpawnSyncReturns<string> {
+  const identity = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
+  const cli = join(projectRoot, 'build', 'lib', 'cli.js');
+  return spawnSync('setpriv', [...identity, process.execPath, cli, 'token', '--socket', socket], { encoding: 'utf8' });
 }
+
+/** What `berth token` gives a user. */
+const tokenOf = (uid: number): string => askForToken(uid, plain).stdout.trim();
 
 describe('metrics', () => {
   it('are the same from the socket, over TCP and from berth metrics, and what Prometheus takes', async () => {
@@ -285,7 +282,7 @@ describe('what keeps berthd from listening', () => {
     ['a token that others can read', (token: string) => chmodSync(token, 0o644), 'mode 0600'],
     ['a token that can be guessed', (token: string) => writeFileSync(token, 'secret\n'), '32 to 512'],
     ['no token', (token: string) => rmSync(token), 'no such file'],
-  ])('is %s: the log has why, and launches go on', async (_what, spoil, why) => {
+  ])('is %s: the log has why, and root is told who asks for a token; launches go on', async (_what, spoil, why) => {
     const token = join(scratch, 'spoilt');
     writeFileSync(token, TOKEN, { mode: 0o600 });
     spoil(token);
@@ -294,6 +291,14 @@ describe('what keeps berthd from listening', () => {
       await daemon.start();
       expect(daemon.log).toContain('BERTH_EVENTS_LISTEN');
       expect(daemon.log).toContain(why);
+      expect(askForToken(0, daemon)).toMatchObject({ status: 2, stdout: '' });
+      expect(askForToken(0, daemon).stderr).toContain(why);
+      const { status, stdout, stderr } = askForToken(65_534, daemon);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+      expect(stderr).toContain('BERTH_EVENTS_NOT_SERVED');
+      expect(stderr).toContain("berthd's log has the reason");
+      // What is wrong with the site's token is nobody else's to know.
+      expect(stderr).not.toContain(why);
       expect((await get({ socketPath: daemon.socket }, '/v1/state')).status).toBe(200);
     } finally {
       await daemon.remove();
@@ -301,12 +306,20 @@ describe('what keeps berthd from listening', () => {
     }
   });
 
-  it('is an address that is taken', async () => {
+  it('is an address that is taken: whoever asks for a token is told, and gets none', async () => {
     const port = (overTcp as { port: number }).port;
     const daemon = new TestDaemon(`[events]\nlisten = "127.0.0.1:${port}"\ntoken_file = "${join(scratch, 'token')}"\n`);
     try {
       await daemon.start();
       expect(daemon.log).toContain('address already in use');
+      for (const uid of [0, 65_534]) {
+        const { status, stdout, stderr } = askForToken(uid, daemon);
+        expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+        expect(stderr).toContain('BERTH_EVENTS_NOT_SERVED');
+        expect(stderr).toContain(
+          `nothing is served on 127.0.0.1:${port}: listen: address already in use 127.0.0.1:${port}`,
+        );
+      }
     } finally {
       await daemon.remove();
     }

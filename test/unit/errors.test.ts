@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { BerthError, errorTable, formatError, RemoteError, toErrorMessage } from '../../src/errors/index.js';
+import { BerthError, errorTable, formatError, reasonOf, RemoteError, toErrorMessage } from '../../src/errors/index.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const table = errorTable();
@@ -141,6 +141,14 @@ describe('an error', () => {
       'berth:   why: \\x1b[2J',
       'berth:   hint: x --help shows how it is called',
     ]);
+  });
+
+  it.each([
+    ['listen EADDRINUSE: address already in use 127.0.0.1:1', 'listen: address already in use 127.0.0.1:1'],
+    ['EADDRINUSE: address already in use', 'address already in use'],
+    ['connect EADDRINUSE', 'connect: address already in use'],
+  ])("has the system's words once: %s", (message, words) => {
+    expect(reasonOf(Object.assign(new Error(message), { code: 'EADDRINUSE' }))).toBe(words);
   });
 
   it('that nobody foresaw is BERTH_INTERNAL, with its cause and without its stack', () => {

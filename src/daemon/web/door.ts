@@ -4,13 +4,22 @@ import type { Viewer } from '../../events/index.js';
 import type { Http, HttpParts, Way } from './http.js';
 import type { Tokens } from './tokens.js';
 
+/** Why the configured address is not served. */
+interface Fault {
+  readonly why: string;
+  /** Is it about the site's token, and root's alone to know? */
+  readonly isSecret: boolean;
+}
+
 /** Where clients that speak HTTP come in. What serves them is loaded for the first one: most nodes are never asked. */
 export class Door {
   #http: Promise<Http> | undefined;
   #tokens: Tokens | undefined;
+  /** Why nothing is served over the network. */
+  #fault: Fault = { why: 'berthd has only just been started; ask again in a moment', isSecret: false };
   #close: () => void = () => undefined;
 
-  constructor(private readonly parts: Omit<HttpParts, 'tokens'> & { readonly busy: () => void }) {}
+  constructor(private readonly parts: Omit<HttpParts, 'tokens' | 'faultFor'> & { readonly busy: () => void }) {}
 
   /** A client of berthd's own socket, whom the kernel has named. */
   acceptLocal(socket: Socket, viewer: Viewer): void {
@@ -22,22 +31,30 @@ export class Door {
     const { config, log } = this.parts;
     const { listen: address, tokenFile, tlsCert } = config.events;
     if (address === '') return;
+    let tokens: Tokens | undefined;
     try {
       const [{ Tokens: Reader }, { listen }] = await Promise.all([import('./tokens.js'), import('./listen.js')]);
-      this.#tokens = await Reader.read(tokenFile, address);
+      tokens = await Reader.read(tokenFile, address);
       const server = await listen(config.events, (socket) => {
         this.#accept(socket, { address, viewer: undefined, isSecure: tlsCert !== '' });
       });
+      this.#tokens = tokens;
       this.#close = () => server.close();
       log.info({ address, tls: tlsCert !== '' }, 'the node page, metrics and events are served here');
     } catch (error) {
       const { code, what, why } = toErrorMessage(error);
+      this.#fault = { why, isSecret: tokens === undefined };
       log.error({ code, why }, what);
     }
   }
 
   close(): void {
     this.#close();
+  }
+
+  #faultFor({ uid }: Viewer): string {
+    const { why, isSecret } = this.#fault;
+    return isSecret && uid !== 0 ? "berthd's log has the reason" : why;
   }
 
   #accept(socket: Socket, way: Way): void {
@@ -59,6 +76,6 @@ export class Door {
   async #load(): Promise<Http> {
     const { Http: Server } = await import('./http.js');
     // The first client may be here before the site's token is read.
-    return new Server({ ...this.parts, tokens: () => this.#tokens });
+    return new Server({ ...this.parts, tokens: () => this.#tokens, faultFor: (viewer) => this.#faultFor(viewer) });
   }
 }

@@ -52,6 +52,8 @@ export interface HttpParts extends StateParts {
   readonly readers: Readers;
   /** Who a token is for; undefined where nothing but berthd's own socket is served. */
   readonly tokens: () => Tokens | undefined;
+  /** Why the configured address is not served, as far as this viewer may know. */
+  readonly faultFor: (viewer: Viewer) => string;
   readonly log: Logger;
 }
 
@@ -170,7 +172,7 @@ export class Http {
       case '/v1/nodes':
         return json({ v: EVENTS_VERSION, node: hostname(), nodes: this.parts.config.events.nodes });
       case '/v1/token':
-        if (way.viewer) return json({ v: EVENTS_VERSION, ...this.#tokens().issue(way.viewer) });
+        if (way.viewer) return json({ v: EVENTS_VERSION, ...this.#tokensFor(way.viewer).issue(way.viewer) });
         break;
       case '/v1/events':
         throw refused(426, 'the event stream is a WebSocket', { Upgrade: 'websocket' });
@@ -179,13 +181,14 @@ export class Http {
   }
 
   /** @throws Refusal where nothing is served over the network. */
-  #tokens(): Tokens {
+  #tokensFor(viewer: Viewer): Tokens {
     const tokens = this.parts.tokens();
     if (tokens) return tokens;
+    const { listen } = this.parts.config.events;
     const why =
-      this.parts.config.events.listen === ''
+      listen === ''
         ? 'this node serves no page and no stream over the network: its [events] listen is not set'
-        : "this node's [events] could not be served: berthd's log has the reason";
+        : `nothing is served on ${listen}: ${this.parts.faultFor(viewer)}`;
     throw new Refusal(404, new BerthError('BERTH_EVENTS_NOT_SERVED', { host: hostname(), why }));
   }
 
