@@ -268,6 +268,13 @@ describe('over TCP', () => {
     expect(performance.now() - start).toBeGreaterThan(8_000);
   });
 
+  it('who does not agree on TLS is let go after a while', { timeout: 60_000 }, async () => {
+    const silent = connect({ host: '127.0.0.1', port: (overTls as { port: number }).port });
+    const start = performance.now();
+    await new Promise((resolve) => silent.once('close', resolve).resume());
+    expect(performance.now() - start).toBeGreaterThan(8_000);
+  });
+
   it('is also there with TLS, and then not without', async () => {
     expect((await get(overTls, '/v1/state', bearing(TOKEN))).status).toBe(200);
     const reader = await TestReader.open(overTls, 'oldest', { token: TOKEN });

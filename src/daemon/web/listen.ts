@@ -37,6 +37,8 @@ export async function listen(events: Config['events'], accept: (socket: Socket) 
             },
             accept,
           );
+    // Node.js only tells of a handshake that takes too long: the connection would stay, and be one of so many.
+    server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
     server.maxConnections = MOST_CONNECTIONS;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
