@@ -32,7 +32,7 @@ int probe_enter(probe_words arguments);
 int probe_stat(const char* path);
 int probe_write(const char* directory);
 int probe_cat(probe_words arguments);
-int probe_list(const char* pattern);
+int probe_list(probe_words patterns);
 int probe_slice(const char* path, const char* offset, const char* length);
 
 /* Prints the failure of a system call; 1. */

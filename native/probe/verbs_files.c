@@ -115,17 +115,21 @@ int probe_cat(probe_words arguments) {
     return 0;
 }
 
-/* PATTERN: PATH, NUL, SIZE, NUL, SECONDS SINCE IT WAS CHANGED, NUL for each file that matches, sorted. */
-int probe_list(const char* pattern) {
+/* PATTERN...: PATH, MODE, UID, SIZE, SECONDS SINCE IT WAS CHANGED, a NUL after each, for each file that
+ * matches, sorted by pattern. Symbolic links are not followed. */
+int probe_list(probe_words patterns) {
+    if (patterns[0] == NULL) return 2;
     glob_t found = {0};
-    const int result = glob(pattern, 0, NULL, &found);
-    if (result != 0 && result != GLOB_NOMATCH) return probe_failed("glob", pattern);
+    for (int i = 0; patterns[i] != NULL; i++) {
+        const int result = glob(patterns[i], i > 0 ? GLOB_APPEND : 0, NULL, &found);
+        if (result != 0 && result != GLOB_NOMATCH) return probe_failed("glob", patterns[i]);
+    }
     const time_t now = time(NULL);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct stat file;
         if (lstat(found.gl_pathv[i], &file) < 0) continue;
-        printf("%s%c%" PRIu64 "%c%" PRId64 "%c", found.gl_pathv[i], '\0', (uint64_t)file.st_size, '\0',
-               (int64_t)(now - file.st_mtim.tv_sec), '\0');
+        printf("%s%c%o%c%u%c%" PRIu64 "%c%" PRId64 "%c", found.gl_pathv[i], '\0', file.st_mode, '\0',
+               file.st_uid, '\0', (uint64_t)file.st_size, '\0', (int64_t)(now - file.st_mtim.tv_sec), '\0');
     }
     return 0;
 }

@@ -12,6 +12,8 @@ export interface Verdict {
   readonly status: Status;
   /** One line, in plain words, with the value that was read. */
   readonly text: string;
+  /** What to do, where that is not what the check says. */
+  readonly hint?: string;
 }
 
 export type Family =

@@ -61,7 +61,7 @@ Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the 
 or \`site-NAME-2\` where two are named alike. File and directory must belong to root
 and be writable by root alone, or the file is not used, and says so: the check is \`unknown\`, as it is for a rule with a mistake.
 The directory of the default configuration may be missing. Another one that is missing, or that cannot be read, is the finding \`site\`
-(\`unknown\`): it may be on a file system that is not mounted yet, and a node that is drained for one of its checks stays drained. So
+(\`unknown\`): it may be on a file system that is not mounted yet, or whose server does not answer, and a node that is drained for one of its checks stays drained. So
 that this is noticed, name a directory below the mount point, and not the mount point itself, which is empty and there until then.
 \`site_checks = ""\` says that there are none.
 

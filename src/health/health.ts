@@ -98,7 +98,7 @@ export class Health {
     const start = performance.now();
     const time = Date.now();
     try {
-      const findings = await this.#runner.run(this.#checks(), {
+      const findings = await this.#runner.run(await this.#checks(probe), {
         config,
         configFile,
         containers,
@@ -118,9 +118,9 @@ export class Health {
     }
   }
 
-  #checks(): Check[] {
+  async #checks(probe: ProbeSession): Promise<Check[]> {
     const { skip, siteChecks: directory } = this.parts.config.health;
-    const all = directory === '' ? checks : [...checks, ...siteChecks(directory)];
+    const all = directory === '' ? checks : [...checks, ...(await siteChecks(directory, probe))];
     return all.filter(({ id }) => !skip.includes(id));
   }
 

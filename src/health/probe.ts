@@ -22,6 +22,7 @@ const MOST_CONTENT = 16 * 1024 * 1024;
 /** stat(2): the type and permission bits; statvfs(2): ST_RDONLY. */
 const TYPE_MASK = 0o170000;
 const DIRECTORY = 0o040000;
+const REGULAR = 0o100000;
 const ST_RDONLY = 1;
 
 /** Longest frame of the probe, in bytes: a chunk of 64 KiB and its head. */
@@ -86,8 +87,13 @@ export interface Files {
   readonly files: readonly FileContent[];
 }
 
+/** lstat(2) of a file. */
 export interface Listed {
   readonly path: string;
+  readonly type: 'file' | 'directory' | 'other';
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
   /** Bytes. */
   readonly size: number;
   /** Seconds since it was changed. */
@@ -206,11 +212,16 @@ export class ProbeSession {
     return { matches, files };
   }
 
-  /** Files that match a pattern, sorted. */
-  async list(pattern: string): Promise<Listed[]> {
-    const fields = new Fields(await this.ask('list', [pattern], { most: MOST_CONTENT }));
+  /** Files that match the first pattern, sorted; then those of the next. */
+  async list(...patterns: readonly string[]): Promise<Listed[]> {
+    const fields = new Fields(await this.ask('list', patterns, { most: MOST_CONTENT }));
     const files: Listed[] = [];
-    while (fields.more()) files.push({ path: fields.word(), size: Number(fields.word()), age: Number(fields.word()) });
+    while (fields.more()) {
+      const path = fields.word();
+      const bits = parseInt(fields.word(), 8);
+      const [uid = 0, size = 0, age = 0] = [fields.word(), fields.word(), fields.word()].map(Number);
+      files.push({ path, type: typeOf(bits), mode: bits & 0o7777, uid, size, age });
+    }
     return files;
   }
 
@@ -316,6 +327,16 @@ function factsOf(output: Buffer): PathFacts {
     files,
     freeFiles,
   };
+}
+
+function typeOf(bits: number): Listed['type'] {
+  if ((bits & TYPE_MASK) === DIRECTORY) return 'directory';
+  return (bits & TYPE_MASK) === REGULAR ? 'file' : 'other';
+}
+
+/** The pattern that only this path matches (glob(7)). */
+export function literally(path: string): string {
+  return path.replace(/[*?[\]\\]/g, '\\$&');
 }
 
 /** The probe's output: words ended by NUL, and bytes whose number a word has told. */

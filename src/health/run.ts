@@ -57,11 +57,12 @@ export class Runner {
       ({ status, text }) => status === 'fail' || text.startsWith(SKIPPED),
     );
     const start = performance.now();
-    const { status, text } = broken
+    const verdict = broken
       ? unknown(`${SKIPPED}${broken.id}`)
       : await this.#inTime(check, context, Math.min(CHECK_LIMIT, end - start));
     const milliseconds = Math.round((performance.now() - start) * 10) / 10;
-    const { id, family, hint } = check;
+    const { id, family } = check;
+    const { status, text, hint = check.hint } = verdict;
     return { id, family, status, text: oneLine(text), hint: status === 'pass' || broken ? '' : hint, milliseconds };
   }
 

@@ -41,6 +41,21 @@ describe('what hangs', () => {
     expect(news(healthy, await healthOf(daemon))).toMatchObject([{ id: 'mounts', status: 'fail' }]);
   });
 
+  it("holds up nothing but the site's own checks, where they are there", async () => {
+    mkdirSync(path('far', 'health.d'), { recursive: true });
+    writeFileSync(path('far', 'health.d', 'fine'), '#!/bin/sh\necho fine\n', { mode: 0o755 });
+    daemon.writeConfig(`[health]\nsite_checks = "${path('far', 'health.d')}"\n`);
+    await daemon.start();
+    expect((await healthOf(daemon)).checks.find(({ id }) => id === 'site-fine')?.status).toBe('pass');
+    await silence(path('far'));
+    expect(news(healthy, await healthOf(daemon))).toMatchObject([
+      { id: 'site', status: 'unknown', text: expect.stringMatching(/no answer within 3 s$/) as string },
+    ]);
+    expect(news(healthy, await healthOf(daemon))).toMatchObject([
+      { id: 'site', status: 'unknown', text: expect.stringMatching(/no answer since .* not asked again$/) as string },
+    ]);
+  });
+
   it('is waited for once by a program of the site that has others do so, and is that one finding', async () => {
     mkdirSync(path('far'));
     mkdirSync(path('health.d'), { mode: 0o755 });

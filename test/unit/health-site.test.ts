@@ -19,19 +19,33 @@ function siteWith(files: Readonly<Record<string, string>>): string {
 }
 
 describe("a site's checks", () => {
-  it('have an id each, also where their files are named alike', () => {
+  it('have an id each, also where their files are named alike', async () => {
     const directory = siteWith({ scratch: '', 'scratch.toml': '', Scratch: '', 'scratch-2': '', a_b: '', 'a-b': '' });
-    const ids = siteChecks(directory).map(({ id }) => id);
+    const ids = (await siteChecks(directory, nodeWith({}).probe)).map(({ id }) => id);
     expect(ids).toHaveLength(6);
     expect(new Set(ids).size).toBe(6);
     expect(ids).toContain('site-scratch');
+  });
+
+  it('are not what editors and package managers leave, nor what is hidden', async () => {
+    const directory = siteWith({
+      '.a': '',
+      'a~': '',
+      'a.dpkg-old': '',
+      'a.toml.dpkg-dist': '',
+      'a.rpmnew': '',
+      '[b]*': '',
+    });
+    const checks = await siteChecks(directory, nodeWith({}).probe);
+    expect(checks.map(({ reads }) => reads)).toEqual([join(directory, '[b]*')]);
   });
 });
 
 describe("a site's checks that cannot be done", () => {
   const found = async (directory: string, usual?: string): Promise<Readonly<Record<string, string>>> => {
-    const checks = siteChecks(directory, usual);
-    const verdicts = await Promise.all(checks.map(async (check) => check.run(nodeWith({}))));
+    const context = nodeWith({});
+    const checks = await siteChecks(directory, context.probe, usual);
+    const verdicts = await Promise.all(checks.map(async (check) => check.run(context)));
     return Object.fromEntries(checks.map(({ id }, i) => [id, `${verdicts[i]?.status}: ${verdicts[i]?.text}`]));
   };
 
@@ -42,7 +56,7 @@ describe("a site's checks that cannot be done", () => {
   // Where they would only be gone, a node that was drained because of one would be resumed.
   it('are not known where a directory is not there that the configuration names', async () => {
     expect(await found(join(root(), 'absent'))).toEqual({
-      site: expect.stringMatching(/^unknown: .*absent is not there: it may not be mounted$/) as string,
+      site: expect.stringMatching(/^unknown: .*absent: it is not there, or not mounted$/) as string,
     });
   });
 
@@ -55,7 +69,9 @@ describe("a site's checks that cannot be done", () => {
   it('are not known where the directory cannot be read', async () => {
     const directory = siteWith({ scratch: '' });
     expect(await found(join(directory, 'scratch'))).toEqual({
-      site: expect.stringMatching(/^unknown: the site's own checks are not known: not a directory/) as string,
+      site: expect.stringMatching(
+        /^unknown: the site's own checks are not known: .*scratch: it is not a directory$/,
+      ) as string,
     });
   });
 
@@ -72,7 +88,7 @@ describe("a site's checks that cannot be done", () => {
 });
 
 describe("what to do about a site's check", () => {
-  it('is what its rule says, or what keeps it from being run', () => {
+  it('is what its rule says, or what keeps it from being run', async () => {
     const directory = siteWith({
       'a.toml': 'file = "/a"\nhint = "ask ann"\n',
       'b.toml': 'file = 1\n',
@@ -82,7 +98,10 @@ describe("what to do about a site's check", () => {
     });
     chmodSync(join(directory, 'c'), 0o777);
     chmodSync(join(directory, 'd'), 0o644);
-    expect(siteChecks(directory).map(({ hint }) => hint)).toEqual([
+    const context = nodeWith({});
+    const checks = await siteChecks(directory, context.probe);
+    const hints = await Promise.all(checks.map(async (check) => (await check.run(context)).hint ?? check.hint));
+    expect(hints).toEqual([
       'ask ann',
       'docs/health.md tells what a rule may say',
       'it runs as root: a file of root, mode 0755, in a directory that root alone may write to',

@@ -1,11 +1,10 @@
-import { readdirSync, readFileSync, lstatSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import { USUAL_SITE_CHECKS } from '../../config/index.js';
-import { errorCode, reasonOf } from '../../errors/index.js';
+import { reasonOf, systemWords } from '../../errors/index.js';
 import { fail, pass, SITE_DIRECTORY_ID, unknown, warn, type Check, type Context, type Verdict } from '../check.js';
-import { ProbeFailure } from '../probe.js';
+import { literally, ProbeFailure, type Listed, type ProbeSession } from '../probe.js';
 
 /** Most bytes of a rule, and of what a site's program writes. */
 const MOST_BYTES = 64 * 1024;
@@ -15,6 +14,9 @@ const PROGRAM_LIMIT = 4_500;
 
 /** Milliseconds that a rule's pattern may take: some take years for a text that does not quite fit. */
 const PATTERN_LIMIT = 250;
+
+/** What to do about a file that others may have written. */
+const SAFE = 'it runs as root: a file of root, mode 0755, in a directory that root alone may write to';
 
 /** What a rule may say. */
 const RULE_KEYS = ['file', 'matches', 'matches_not', 'at_least', 'at_most', 'severity', 'matters', 'hint'] as const;
@@ -32,30 +34,34 @@ interface Rule {
 
 /**
  * The site's own checks: a file in the directory each, executable or NAME.toml. They run as root, so whoever could write
- * there would be root: what does not belong to root alone is a finding and is not run.
+ * there would be root: what does not belong to root alone is a finding and is not run. berthd itself reads nothing there:
+ * it may be on a server that does not answer.
  *
  * @param usual where the directory may be missing. Elsewhere that does not mean that there are no checks: a node that was
  *   drained for one would come back because a file system is not mounted.
  */
-export function siteChecks(directory: string, usual = USUAL_SITE_CHECKS): Check[] {
-  let names: string[];
-  try {
-    names = readdirSync(directory).sort();
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') return [unreadable(directory, reasonOf(error))];
-    // Nobody has said that there are checks. A link there says so.
-    if (directory === usual && !isLink(directory)) return [];
-    return [unreadable(directory, `${directory} is not there: it may not be mounted`)];
+export async function siteChecks(directory: string, probe: ProbeSession, usual = USUAL_SITE_CHECKS): Promise<Check[]> {
+  const pattern = literally(directory);
+  // At once, as both wait where a server does not answer.
+  const [facts, listing] = await Promise.allSettled([probe.stat(directory), probe.list(pattern, `${pattern}/*`)]);
+  if (listing.status === 'rejected') return [unreadable(directory, reasonOf(listing.reason))];
+  const [found, ...files] = listing.value;
+  if (facts.status === 'rejected') {
+    const isMissing = facts.reason instanceof ProbeFailure && facts.reason.code === 'ENOENT';
+    // Nobody has said that there are checks. A link that leads nowhere says so.
+    if (isMissing && directory === usual && !found) return [];
+    return [unreadable(directory, isMissing ? 'it is not there, or not mounted' : reasonOf(facts.reason))];
   }
+  if (!facts.value.isDirectory || !found) return [unreadable(directory, 'it is not a directory')];
   const ids = new Set<string>();
-  return names
-    .filter((name) => !/^\.|[~#]$|\.(dpkg|rpm)\w*$/.test(name))
-    .map((name) => {
-      const plain = idOf(name);
+  return files
+    .filter(({ path }) => !/[~#]$|\.(dpkg|rpm)[\w-]*$/.test(path))
+    .map((file) => {
+      const plain = idOf(file.path);
       let id = plain;
       for (let number = 2; ids.has(id); number++) id = `${plain}-${number}`;
       ids.add(id);
-      return siteCheck(id, join(directory, name));
+      return siteCheck(id, file, found);
     });
 }
 
@@ -67,42 +73,42 @@ function unreadable(directory: string, reason: string): Check {
     rule: 'it is a directory that can be read',
     matters: "none of the site's own checks is done",
     hint: "[health] site_checks is the directory of the site's own checks; empty where there are none",
-    run: () => unknown(`the site's own checks are not known: ${reason}`),
+    run: () => unknown(`the site's own checks are not known: ${directory}: ${reason}`),
   };
 }
 
-function isLink(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-}
-
-function idOf(name: string): string {
-  return `site-${basename(name, '.toml')
+function idOf(path: string): string {
+  return `site-${basename(path, '.toml')
     .replace(/[^A-Za-z0-9]+/g, '-')
     .toLowerCase()}`;
 }
 
-function siteCheck(id: string, path: string): Check {
-  const words = { id, family: 'site', reads: path, rule: "the site's own", matters: 'the site says so' } as const;
+function siteCheck(id: string, file: Listed, directory: Listed): Check {
+  const { path } = file;
   const isRule = path.endsWith('.toml');
   return {
-    ...words,
-    hint: hintOf(path),
-    run: (context) => unsafe(path) ?? (isRule ? follow(path, context) : run(path, context)),
+    id,
+    family: 'site',
+    reads: path,
+    rule: "the site's own",
+    matters: 'the site says so',
+    hint: `it is the site's own check ${path}`,
+    run: (context) => unsafe(file, directory) ?? (isRule ? follow(path, context) : run(file, context)),
   };
 }
 
-function unsafe(path: string): Verdict | undefined {
-  if (!lstatSync(path).isFile()) return unknown(`not run: ${path} is not a regular file`);
-  for (const one of [path, join(path, '..')]) {
-    const { uid, mode } = lstatSync(one);
-    if (uid !== 0 || (mode & 0o022) !== 0) return unknown(`not run: others than root may write to ${one}`);
-  }
-  return undefined;
+function unsafe(file: Listed, directory: Listed): Verdict | undefined {
+  if (file.type !== 'file') return { ...unknown(`not run: ${file.path} is not a regular file`), hint: SAFE };
+  const open = [file, directory].find(({ uid, mode }) => uid !== 0 || (mode & 0o022) !== 0);
+  return open && { ...unknown(`not run: others than root may write to ${open.path}`), hint: SAFE };
 }
 
 /** Exit status 0, 1, 2 is pass, warn, fail, as for Nagios; the first line of output is what is shown. */
-async function run(path: string, { probe }: Context): Promise<Verdict> {
-  if (!isProgram(path)) return unknown(`not run: ${path} is neither executable nor a .toml rule`);
+async function run({ path, mode }: Listed, { probe }: Context): Promise<Verdict> {
+  if ((mode & 0o100) === 0) {
+    const hint = 'chmod 755 makes it a program; the name of a rule ends with .toml';
+    return { ...unknown(`not run: ${path} is neither executable nor a .toml rule`), hint };
+  }
   try {
     const { status, output } = await probe.run([path], { limit: PROGRAM_LIMIT, most: MOST_BYTES });
     const text = output.split('\n')[0]?.trim() || `it ended with ${status}`;
@@ -116,12 +122,19 @@ async function run(path: string, { probe }: Context): Promise<Verdict> {
 }
 
 async function follow(path: string, { probe }: Context): Promise<Verdict> {
+  const { files } = await probe.read([literally(path)]);
+  const [{ content, code = 'ENOENT' } = { content: undefined }] = files;
+  if (content === undefined) return unknown(`not run: ${path}: ${systemWords(code)}`);
   let rule: Rule;
   try {
-    rule = parseRule(readFileSync(path, 'utf8'));
+    rule = parseRule(content);
   } catch (error) {
-    return unknown(`not run: ${path}: ${reasonOf(error)}`);
+    return { ...unknown(`not run: ${path}: ${reasonOf(error)}`), hint: 'docs/health.md tells what a rule may say' };
   }
+  return { ...(await judge(rule, probe)), hint: rule.hint };
+}
+
+async function judge(rule: Rule, probe: ProbeSession): Promise<Verdict> {
   const bad = (text: string): Verdict => ({ status: rule.severity, text });
   try {
     const { files } = await probe.read([rule.file]);
@@ -162,22 +175,6 @@ function fits(pattern: RegExp, content: string): boolean {
   } catch (error) {
     throw new Error(`it takes too long to find out whether the file matches ${pattern.source}`, { cause: error });
   }
-}
-
-function hintOf(path: string): string {
-  const isRule = path.endsWith('.toml');
-  try {
-    if (unsafe(path)) return 'it runs as root: a file of root, mode 0755, in a directory that root alone may write to';
-    if (isRule) return parseRule(readFileSync(path, 'utf8')).hint;
-    if (!isProgram(path)) return 'chmod 755 makes it a program; the name of a rule ends with .toml';
-  } catch {
-    if (isRule) return 'docs/health.md tells what a rule may say';
-  }
-  return `it is the site's own check ${path}`;
-}
-
-function isProgram(path: string): boolean {
-  return (lstatSync(path).mode & 0o100) !== 0;
 }
 
 /** @throws Error telling what is wrong with the rule. */
