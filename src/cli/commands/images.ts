@@ -106,9 +106,9 @@ function leftOut(left: readonly Left[]): string {
   return `${all} more ${are} shared with you, by ${by}: berth images user:${first?.owner ?? ''}/ lists all of ${first?.owner ?? ''}`;
 }
 
-/** Is it another user's? Only those are named so. */
-function isShared({ name }: ImageView): boolean {
-  return name.startsWith('user:');
+/** Is it another user's? Only those are named so; "user:1" may be a tag of one's own image. */
+function isShared({ name, owner }: ImageView): boolean {
+  return name.startsWith(`user:${owner}/`);
 }
 
 function short(source: string): string {
