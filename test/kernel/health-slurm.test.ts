@@ -1,5 +1,5 @@
 // What Berth asks of Slurm, and when, seen by a scontrol that notes what it is told. Real drains: test/slurm/health.test.ts.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -75,6 +75,18 @@ describe('Slurm', () => {
     await slurmdAsks(2);
     await expect.poll(told).toContain('update NodeName=n1 State=UNDRAIN');
     await expect.poll(() => daemon.log).toContain('no longer checked: site-bad');
+  });
+
+  it("is not told to take the node back while the directory of the site's checks is not mounted", async () => {
+    await startWith(`echo 'NodeName=n1 State=IDLE+DRAIN Reason=berth: site-bad: bad [root@2026-01-01T00:00:00]'`);
+    await slurmdAsks(2);
+    renameSync(path('health.d'), path('elsewhere'));
+    await slurmdAsks(5);
+    expect(told()).not.toContain('update NodeName=n1 State=UNDRAIN');
+    writeFileSync(path('elsewhere', 'bad'), '#!/bin/sh\necho well\n');
+    renameSync(path('elsewhere'), path('health.d'));
+    await slurmdAsks(3);
+    await expect.poll(told).toContain('update NodeName=n1 State=UNDRAIN');
   });
 
   it('that does not answer keeps nobody waiting, and is not asked again meanwhile', async () => {
