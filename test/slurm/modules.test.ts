@@ -203,8 +203,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
 
     it('srun --mpi=pmix and --mpi=pmi2 start MPI programs', async () => {
       const script = `${NETWORK}; srun -n4 --mpi=pmix ./loaded.openmpi; srun -n4 --mpi=pmi2 ./loaded.mpich`;
-      // Slurm may say that the second step has to wait for the end of the first.
-      const said = (await inBatch(script)).filter((line) => !/^(\/|srun: (Job|Step) )/.test(line));
+      const said = (await inBatch(script)).filter((line) => !line.startsWith('/'));
       expect(said).toEqual(['ranks 4 sum 4', 'ranks 4 sum 4']);
     });
 

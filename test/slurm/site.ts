@@ -50,6 +50,10 @@ const BATCH = `batch() {
   while squeue --noheader --jobs="$job" 2>/dev/null | grep -q .; do sleep 0.05; done
 }`;
 
+/** What Slurm says where a job or a step has to wait for its turn: on a busy machine one may, and none is about that. */
+const WAITING =
+  /^(srun|salloc): (Job \d+ step creation (temporarily|still) disabled, retrying .*|Step created for job \d+|Pending job allocation \d+|job \d+ (queued and waiting for|has been allocated) resources)\n/gm;
+
 /** A running cluster whose nodes have both configurations. */
 export class Site {
   private constructor(
@@ -100,7 +104,7 @@ export class Site {
   /**
    * Runs a shell script on the login host. Slurm's commands in it use the nodes of the configuration. Besides them it has
    * `batch`, which is sbatch with the wait for the job's end, and sets `job`: `sbatch --wait` looks every other second
-   * only.
+   * only. What Slurm says while something waits for its turn is left out.
    */
   async shell(
     configuration: Configuration,
@@ -116,12 +120,9 @@ export class Site {
       OMPI_MCA_mpi_yield_when_idle: '1',
       ...options.env,
     };
-    return this.cluster.exec('login', ['bash', '-c', `${BATCH}\n${script}`], {
-      timeout: 60_000,
-      ...options,
-      user,
-      env,
-    });
+    const argv = ['bash', '-c', `${BATCH}\n${script}`];
+    const result = await this.cluster.exec('login', argv, { timeout: 60_000, ...options, user, env });
+    return { ...result, stdout: result.stdout.replace(WAITING, ''), stderr: result.stderr.replace(WAITING, '') };
   }
 
   /**
