@@ -192,8 +192,7 @@ export class Observer {
   nodeChanged({ what, node, reason, gone, time }: NodeChange): void {
     this.meters.nodeChanged(what);
     // What was done before this berthd started has that time, and not the one at which it is told.
-    const earlier = time === undefined ? {} : { time };
-    this.#tell({ type: 'drain', what, node, reason, ...(gone.length > 0 ? { gone } : {}), ...earlier });
+    this.#tell({ type: 'drain', what, node, reason, ...(gone.length > 0 ? { gone } : {}) }, time);
   }
 
   #container(what: ContainerEvent['what'], { id, jobId, uid, user, image, digest }: Container): void {
@@ -201,9 +200,9 @@ export class Observer {
     this.#tell({ type: 'container', what, container: id, job: jobId, uid, user, image, digest });
   }
 
-  #tell(event: NodeEvent): void {
+  #tell(event: NodeEvent, time?: number): void {
     this.meters.event(event);
-    this.journal.append(event);
+    this.journal.append(event, time);
   }
 }
 

@@ -35,9 +35,10 @@ export class Journal {
     return writeCursor({ epoch: this.epoch, sequence: this.ring.next - 1 });
   }
 
-  append(event: NodeEvent): void {
+  /** @param time when it was, in seconds since the epoch; now by default. */
+  append(event: NodeEvent, time?: number): void {
     const cursor = writeCursor({ epoch: this.epoch, sequence: this.ring.next });
-    const text = JSON.stringify({ ...envelope(cursor), ...event });
+    const text = JSON.stringify({ ...envelope(cursor, time), ...event });
     this.ring.append({ type: event.type, uid: ownerOf(event), text });
     if (this.#listeners.size > 0) this.#tellSoon();
   }
@@ -67,6 +68,6 @@ export class Journal {
   }
 }
 
-export function envelope(cursor: string): Envelope {
-  return { v: EVENTS_VERSION, cursor, time: Date.now() / 1000 };
+export function envelope(cursor: string, time = Date.now() / 1000): Envelope {
+  return { v: EVENTS_VERSION, cursor, time };
 }
