@@ -69,7 +69,8 @@ describe('what hangs', () => {
     await silence(path('far'));
     const first = news(healthy, await healthOf(daemon));
     expect(first.filter(({ id }) => id.startsWith('site-'))).toMatchObject([
-      { id: 'site-asks', status: 'unknown', text: 'no answer within 4.5 s' },
+      // On a busy machine the limit of the check itself may be first.
+      { id: 'site-asks', status: 'unknown', text: expect.stringMatching(/^no answer within (4\.)?5 s$/) as string },
       { id: 'site-leaves', status: 'fail', text: 'left it' },
     ]);
     const again = await healthOf(daemon);
