@@ -180,6 +180,21 @@ const rows: readonly Row[] = [
   },
   {
     id: 'kernel-log',
+    of: 'a fault among what is less: as many lines as are of it, and what else there is',
+    files: {
+      'dev/kmsg': [
+        '6,1,5000000,-;INFO: task kworker/0:1:7 blocked for more than 120 seconds.\n',
+        '1,2,5000000,-;Oops: 0002 [#1] PREEMPT SMP\n',
+        '3,3,5000000,-;I/O error, dev sda, sector 8 op 0x0:(READ)\n',
+        '3,4,5000000,-;I/O error, dev sda, sector 16 op 0x0:(READ)\n',
+      ].join(''),
+      'proc/uptime': '60.0 1.0\n',
+    },
+    status: 'fail',
+    text: /^Oops, 1 line, last: Oops: 0002 \[#1\] PREEMPT SMP; also hung task, disk error$/,
+  },
+  {
+    id: 'kernel-log',
     of: 'an Oops of the day before yesterday',
     files: { 'dev/kmsg': KMSG_OOPS, 'proc/uptime': '172800.0 1.0\n' },
     status: 'pass',

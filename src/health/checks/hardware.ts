@@ -59,9 +59,12 @@ export const hardwareChecks: readonly Check[] = [
         const worst = sightings.findLast(({ pattern }) => pattern.severity === 'fail') ?? sightings.at(-1);
         if (!worst) return pass('nothing');
         const { what, severity } = worst.pattern;
+        const lines = sightings.filter(({ pattern }) => pattern === worst.pattern).length;
+        const others = new Set(sightings.map(({ pattern }) => pattern.what).filter((other) => other !== what));
+        const also = others.size > 0 ? `; also ${some([...others])}` : '';
         return {
           status: severity,
-          text: `${what}, ${count(sightings.length, 'line')}, last: ${worst.line.slice(0, 160)}`,
+          text: `${what}, ${count(lines, 'line')}, last: ${worst.line.slice(0, 160)}${also}`,
         };
       } catch (error) {
         return unknown(reasonOf(error));

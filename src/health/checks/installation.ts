@@ -72,8 +72,9 @@ export const installationChecks: readonly Check[] = [
     family: 'installation',
     reads: "the plugin's version note, and slurmd -V",
     rule: 'the plugin was built for the major release of Slurm that is installed',
-    matters: 'slurmd refuses a plugin of another release, and with a required one it does not start',
-    hint: "install the plugin package for this release of Slurm before slurmd's next start",
+    matters:
+      'with a plugin of another release every job fails on the node, the first drains it, and slurmd does not start',
+    hint: 'install the plugin package for this release of Slurm; resume the node if Slurm has drained it',
     needs: ['plugin'],
     run: async ({ slurm, probe, memory }) => {
       const [path] = pluginFiles(slurm);
