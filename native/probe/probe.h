@@ -30,6 +30,7 @@ int probe_enter(probe_words arguments);
 
 /* verbs_files.c */
 int probe_stat(const char* path);
+int probe_real(const char* path);
 int probe_write(const char* directory);
 int probe_cat(probe_words arguments);
 int probe_list(probe_words patterns);

@@ -115,6 +115,15 @@ int probe_cat(probe_words arguments) {
     return 0;
 }
 
+/* The path without symbolic links, and a NUL. */
+int probe_real(const char* path) {
+    char* real = realpath(path, NULL);
+    if (real == NULL) return probe_failed("realpath", path);
+    printf("%s%c", real, '\0');
+    free(real);
+    return 0;
+}
+
 /* PATTERN...: PATH, MODE, UID, SIZE, SECONDS SINCE IT WAS CHANGED, a NUL after each, for each file that
  * matches, sorted by pattern. Symbolic links are not followed. */
 int probe_list(probe_words patterns) {

@@ -178,6 +178,7 @@ int probe_answer(probe_words words) {
     if (strcmp(verb, "cat") == 0) return probe_cat(arguments);
     if (arguments[0] == NULL) return 2;
     if (strcmp(verb, "stat") == 0) return probe_stat(arguments[0]);
+    if (strcmp(verb, "real") == 0) return probe_real(arguments[0]);
     if (strcmp(verb, "list") == 0) return probe_list(arguments);
     if (strcmp(verb, "write") == 0) return probe_write(arguments[0]);
     if (strcmp(verb, "slice") == 0 && arguments[1] != NULL && arguments[2] != NULL)

@@ -59,7 +59,8 @@ const SITE = `## The site's own
 
 Each file in \`/etc/berth/health.d\` ([health] site_checks) is a check with the id \`site-NAME\`,
 or \`site-NAME-2\` where two are named alike. File and directory must belong to root
-and be writable by root alone, or the file is not used, and says so: the check is \`unknown\`, as it is for a rule with a mistake.
+and be writable by root alone, as must all directories on the way there (also to where a symbolic link of root's leads; one with the
+sticky bit may be everybody's), or the file is not used, and says so: the check is \`unknown\`, as it is for a rule with a mistake.
 The directory of the default configuration may be missing. Another one that is missing, or that cannot be read, is the finding \`site\`
 (\`unknown\`): it may be on a file system that is not mounted yet, or whose server does not answer, and a node that is drained for one of its checks stays drained. So
 that this is noticed, name a directory below the mount point, and not the mount point itself, which is empty and there until then.

@@ -23,6 +23,7 @@ const MOST_CONTENT = 16 * 1024 * 1024;
 const TYPE_MASK = 0o170000;
 const DIRECTORY = 0o040000;
 const REGULAR = 0o100000;
+const LINK = 0o120000;
 const ST_RDONLY = 1;
 
 /** Longest frame of the probe, in bytes: a chunk of 64 KiB and its head. */
@@ -90,7 +91,7 @@ export interface Files {
 /** lstat(2) of a file. */
 export interface Listed {
   readonly path: string;
-  readonly type: 'file' | 'directory' | 'other';
+  readonly type: 'file' | 'directory' | 'link' | 'other';
   /** Permission bits. */
   readonly mode: number;
   readonly uid: number;
@@ -196,6 +197,11 @@ export class ProbeSession {
     const asked = this.#facts.get(path) ?? this.ask('stat', [path]).then(factsOf);
     this.#facts.set(path, asked);
     return asked;
+  }
+
+  /** The path without symbolic links. */
+  async real(path: string): Promise<string> {
+    return new Fields(await this.ask('real', [path])).word();
   }
 
   /** Files that match any of the patterns, sorted, with their content: at most `take` of them, after `skip`. */
@@ -331,6 +337,7 @@ function factsOf(output: Buffer): PathFacts {
 
 function typeOf(bits: number): Listed['type'] {
   if ((bits & TYPE_MASK) === DIRECTORY) return 'directory';
+  if ((bits & TYPE_MASK) === LINK) return 'link';
   return (bits & TYPE_MASK) === REGULAR ? 'file' : 'other';
 }
 

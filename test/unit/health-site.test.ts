@@ -1,5 +1,5 @@
 // The site's own checks: their names, their number, and patterns that never come to an end.
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, lchownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { faultOf, parseRule, siteChecks } from '../../src/health/checks/site.js';
@@ -8,8 +8,8 @@ import { madeUpNodes } from './health-node.js';
 const { root, nodeWith } = madeUpNodes();
 
 /** A directory of checks, each by its file's name; what is no rule is a program. */
-function siteWith(files: Readonly<Record<string, string>>): string {
-  const directory = join(root(), 'health.d');
+function siteWith(files: Readonly<Record<string, string>>, above = root()): string {
+  const directory = join(above, 'health.d');
   mkdirSync(directory);
   for (const [name, text] of Object.entries(files)) {
     writeFileSync(join(directory, name), text);
@@ -87,6 +87,48 @@ describe("a site's checks that cannot be done", () => {
   });
 });
 
+describe("a site's checks below what others may write to", () => {
+  const texts = async (directory: string): Promise<string[]> => {
+    const context = nodeWith({});
+    const checks = await siteChecks(directory, context.probe);
+    return Promise.all(checks.map(async (check) => (await check.run(context)).text));
+  };
+
+  // Whoever may write to a directory above puts another one in its place after it was looked at.
+  it.each([
+    ['everybody', 0o777, 0],
+    ['a user', 0o755, 2001],
+  ])('are not run: a directory above is of %s', async (_, mode, uid) => {
+    const above = join(root(), 'above');
+    mkdirSync(above);
+    const directory = siteWith({ a: '#!/bin/sh\n' }, above);
+    chmodSync(above, mode);
+    chownSync(above, uid, 0);
+    expect(await texts(directory)).toEqual([`not run: others than root may write to ${above}`]);
+  });
+
+  it("are not run where a user's link leads to them", async () => {
+    const link = join(root(), 'link');
+    symlinkSync(siteWith({ a: '#!/bin/sh\n' }), link);
+    lchownSync(link, 2001, 0);
+    expect(await texts(link)).toEqual([`not run: others than root may write to ${link}`]);
+  });
+
+  it("are run where root's link leads to them", async () => {
+    const link = join(root(), 'link');
+    symlinkSync(siteWith({ a: '#!/bin/sh\necho fine\n' }), link);
+    expect(await texts(link)).toEqual(['fine']);
+  });
+
+  it("are not run where root's link leads below what others may write to", async () => {
+    const above = join(root(), 'above');
+    mkdirSync(above);
+    symlinkSync(siteWith({ a: '#!/bin/sh\n' }, above), join(root(), 'link'));
+    chmodSync(above, 0o777);
+    expect(await texts(join(root(), 'link'))).toEqual([`not run: others than root may write to ${above}`]);
+  });
+});
+
 describe("what to do about a site's check", () => {
   it('is what its rule says, or what keeps it from being run', async () => {
     const directory = siteWith({
@@ -104,7 +146,7 @@ describe("what to do about a site's check", () => {
     expect(hints).toEqual([
       'ask ann',
       'docs/health.md tells what a rule may say',
-      'it runs as root: a file of root, mode 0755, in a directory that root alone may write to',
+      'it runs as root: a file of root, mode 0755, in a directory that root alone may write to, as to all directories above it',
       'chmod 755 makes it a program; the name of a rule ends with .toml',
       `it is the site's own check ${join(directory, 'e')}`,
     ]);

@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { getStaticTOMLValue, parseTOML } from 'toml-eslint-parser';
 import { USUAL_SITE_CHECKS } from '../../config/index.js';
@@ -16,7 +16,8 @@ const PROGRAM_LIMIT = 4_500;
 const PATTERN_LIMIT = 250;
 
 /** What to do about a file that others may have written. */
-const SAFE = 'it runs as root: a file of root, mode 0755, in a directory that root alone may write to';
+const SAFE =
+  'it runs as root: a file of root, mode 0755, in a directory that root alone may write to, as to all directories above it';
 
 /** What a rule may say. */
 const RULE_KEYS = ['file', 'matches', 'matches_not', 'at_least', 'at_most', 'severity', 'matters', 'hint'] as const;
@@ -34,25 +35,38 @@ interface Rule {
 
 /**
  * The site's own checks: a file in the directory each, executable or NAME.toml. They run as root, so whoever could write
- * there would be root: what does not belong to root alone is a finding and is not run. berthd itself reads nothing there:
+ * there, or put another directory in its place, would be root: what does not belong to root alone is a finding and is not
+ * run. berthd itself reads nothing there:
  * it may be on a server that does not answer.
  *
  * @param usual where the directory may be missing. Elsewhere that does not mean that there are no checks: a node that was
  *   drained for one would come back because a file system is not mounted.
  */
 export async function siteChecks(directory: string, probe: ProbeSession, usual = USUAL_SITE_CHECKS): Promise<Check[]> {
-  const pattern = literally(directory);
-  // At once, as both wait where a server does not answer.
-  const [facts, listing] = await Promise.allSettled([probe.stat(directory), probe.list(pattern, `${pattern}/*`)]);
-  if (listing.status === 'rejected') return [unreadable(directory, reasonOf(listing.reason))];
-  const [found, ...files] = listing.value;
+  // At once, as all wait where a server does not answer.
+  const [facts, resolved, named] = await Promise.allSettled([
+    probe.stat(directory),
+    probe.real(directory),
+    probe.list(literally(directory)),
+  ]);
   if (facts.status === 'rejected') {
     const isMissing = facts.reason instanceof ProbeFailure && facts.reason.code === 'ENOENT';
     // Nobody has said that there are checks. A link that leads nowhere says so.
-    if (isMissing && directory === usual && !found) return [];
+    if (isMissing && directory === usual && named.status === 'fulfilled' && named.value.length === 0) return [];
     return [unreadable(directory, isMissing ? 'it is not there, or not mounted' : reasonOf(facts.reason))];
   }
-  if (!facts.value.isDirectory || !found) return [unreadable(directory, 'it is not a directory')];
+  if (!facts.value.isDirectory) return [unreadable(directory, 'it is not a directory')];
+  if (resolved.status === 'rejected') return [unreadable(directory, reasonOf(resolved.reason))];
+  const real = resolved.value;
+  const way = [...new Set([directory, real].flatMap(wayTo))];
+  const [above, listing] = await Promise.allSettled([
+    probe.list(...way.map(literally)),
+    probe.list(`${literally(real)}/*`),
+  ]);
+  if (above.status === 'rejected') return [unreadable(directory, reasonOf(above.reason))];
+  if (listing.status === 'rejected') return [unreadable(directory, reasonOf(listing.reason))];
+  const open = above.value.find((one) => isOpen(one, one.path === real));
+  const files = listing.value;
   const ids = new Set<string>();
   return files
     .filter(({ path }) => !/[~#]$|\.(dpkg|rpm)[\w-]*$/.test(path))
@@ -61,7 +75,7 @@ export async function siteChecks(directory: string, probe: ProbeSession, usual =
       let id = plain;
       for (let number = 2; ids.has(id); number++) id = `${plain}-${number}`;
       ids.add(id);
-      return siteCheck(id, file, found);
+      return siteCheck(id, file, open);
     });
 }
 
@@ -83,7 +97,7 @@ function idOf(path: string): string {
     .toLowerCase()}`;
 }
 
-function siteCheck(id: string, file: Listed, directory: Listed): Check {
+function siteCheck(id: string, file: Listed, open: Listed | undefined): Check {
   const { path } = file;
   const isRule = path.endsWith('.toml');
   return {
@@ -93,13 +107,31 @@ function siteCheck(id: string, file: Listed, directory: Listed): Check {
     rule: "the site's own",
     matters: 'the site says so',
     hint: `it is the site's own check ${path}`,
-    run: (context) => unsafe(file, directory) ?? (isRule ? follow(path, context) : run(file, context)),
+    run: (context) => unsafe(file, open) ?? (isRule ? follow(path, context) : run(file, context)),
   };
 }
 
-function unsafe(file: Listed, directory: Listed): Verdict | undefined {
+/** A path and all directories above it. */
+function wayTo(path: string): string[] {
+  const above = dirname(path);
+  return above === path ? [path] : [path, ...wayTo(above)];
+}
+
+/**
+ * May others than root put something else there? Of a directory on the way that has the sticky bit, as /tmp, nobody but its
+ * owner can take what is root's.
+ */
+function isOpen({ type, uid, mode }: Listed, isLast: boolean): boolean {
+  if (uid !== 0) return true;
+  // Its mode says nothing; the directory that it is in does.
+  if (type === 'link') return false;
+  return (mode & 0o022) !== 0 && (isLast || (mode & 0o1000) === 0);
+}
+
+/** @param above what others may write to of the directory of the site's checks, and of the way there. */
+function unsafe(file: Listed, above: Listed | undefined): Verdict | undefined {
   if (file.type !== 'file') return { ...unknown(`not run: ${file.path} is not a regular file`), hint: SAFE };
-  const open = [file, directory].find(({ uid, mode }) => uid !== 0 || (mode & 0o022) !== 0);
+  const open = isOpen(file, true) ? file : above;
   return open && { ...unknown(`not run: others than root may write to ${open.path}`), hint: SAFE };
 }
 
