@@ -143,6 +143,8 @@ function startOf(pid: number): string | undefined {
   }
 }
 
+const ENDED = 'berth-probe has ended';
+
 interface Running {
   readonly child: Builder;
   readonly socket: Socket;
@@ -155,12 +157,14 @@ interface Question {
 }
 
 /**
- * A berth-probe, started with the first question and ended with the session. Whatever it is asked, it answers in time.
+ * A berth-probe, started with the first question and ended with the session, or with the last answer after it: which
+ * questions are stuck has to be known, though nobody waits for them any more. Whatever it is asked, it answers in time.
  */
 export class ProbeSession {
   readonly #questions = new Map<number, Question>();
   readonly #facts = new Map<string, Promise<PathFacts>>();
   #running: Promise<Running> | undefined;
+  #isClosed = false;
   #next = 1;
   #asking = 0;
   /** Who waits for others to be answered. */
@@ -236,7 +240,14 @@ export class ProbeSession {
     return (await this.#start()).child.pidfd;
   }
 
+  /** What is asked from now on fails. */
   close(): void {
+    this.#isClosed = true;
+    this.#endIfIdle();
+  }
+
+  #endIfIdle(): void {
+    if (!this.#isClosed || this.#asking > 0) return;
     const running = this.#running;
     this.#running = undefined;
     void running?.then(
@@ -252,13 +263,13 @@ export class ProbeSession {
     const key = [verb, ...words].join('\0');
     const since = this.stuck.since(key);
     if (since) throw new ProbeFailure('silent', `no answer since ${since.toISOString()}, and not asked again`);
-    const { socket } = await this.#start();
     if (this.#asking === MOST_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#asking++;
     const chunks: Buffer[] = [];
     let end: string;
     try {
-      if (socket.destroyed) throw new ProbeFailure('failed', 'berth-probe has ended');
+      const { socket } = await this.#start();
+      if (socket.destroyed) throw new ProbeFailure('failed', ENDED);
       const id = this.#next++;
       end = await new Promise<string>((settle) => {
         this.#questions.set(id, { key, chunks, settle });
@@ -269,6 +280,7 @@ export class ProbeSession {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#asking--;
+      this.#endIfIdle();
     }
     const [how, first = '', second = '', third = ''] = end.split(' ');
     // It has left a process behind that cannot be killed: what it told counts, and it is not asked again either.
@@ -281,6 +293,7 @@ export class ProbeSession {
   }
 
   async #start(): Promise<Running> {
+    if (this.#isClosed) throw new ProbeFailure('failed', ENDED);
     this.#running ??= this.#spawn();
     return this.#running;
   }

@@ -12,6 +12,10 @@ import { projectRoot } from './helpers/programs.js';
 /** A user who owns nothing. */
 const NOBODY = 65_534;
 
+/** On a busy machine it is the limit of the whole check that comes first. */
+const NOT_IN_TIME = /^(no answer|stuck: .*) within (4\.)?5 s$/;
+const NOT_AGAIN = /^(no answer|stuck) since .* not (asked|started) again$/;
+
 eachWithADaemon();
 
 describe('what hangs', () => {
@@ -69,14 +73,13 @@ describe('what hangs', () => {
     await silence(path('far'));
     const first = news(healthy, await healthOf(daemon));
     expect(first.filter(({ id }) => id.startsWith('site-'))).toMatchObject([
-      // On a busy machine the limit of the check itself may be first.
-      { id: 'site-asks', status: 'unknown', text: expect.stringMatching(/^no answer within (4\.)?5 s$/) as string },
+      { id: 'site-asks', status: 'unknown', text: expect.stringMatching(NOT_IN_TIME) as string },
       { id: 'site-leaves', status: 'fail', text: 'left it' },
     ]);
     const again = await healthOf(daemon);
     expect(again.checks.filter(({ id }) => id.startsWith('site-'))).toMatchObject([
-      { id: 'site-asks', text: expect.stringMatching(/^no answer since .* not asked again$/) as string },
-      { id: 'site-leaves', text: expect.stringMatching(/^no answer since .* not asked again$/) as string },
+      { id: 'site-asks', text: expect.stringMatching(NOT_AGAIN) as string },
+      { id: 'site-leaves', text: expect.stringMatching(NOT_AGAIN) as string },
     ]);
     await sleep(900);
     const blocked = (await healthOf(daemon)).checks.find(({ id }) => id === 'blocked-processes');
