@@ -11,8 +11,9 @@ import {
   type v1,
 } from '../protocol/index.js';
 
-/** The first byte of an HTTP request that is answered here, "GET": frames are too short for their length to begin with it. */
-const FIRST_OF_HTTP = 0x47;
+/** What HTTP's methods begin with, "A" to "Z": frames are too short for their length to begin so. */
+const FIRST_OF_HTTP = 0x41;
+const LAST_OF_HTTP = 0x5a;
 
 /** A plain user's connection that asks nothing is closed after this many milliseconds. */
 const SILENCE_LIMIT = 10_000;
@@ -58,7 +59,8 @@ export class Connection {
     // A client that resets the connection is no event of ours.
     socket.on('error', () => undefined);
     socket.once('data', (first: Buffer) => {
-      if (first[0] === FIRST_OF_HTTP) {
+      const [byte = 0] = first;
+      if (byte >= FIRST_OF_HTTP && byte <= LAST_OF_HTTP) {
         this.stayOpen();
         socket.pause();
         socket.unshift(first);

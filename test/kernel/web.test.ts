@@ -173,6 +173,14 @@ describe('over TCP', () => {
     const { status, headers } = await get(overTcp, '/v1/state', { method, ...bearing(TOKEN) });
     expect(status).toBe(405);
     expect(headers.allow).toBe('GET, HEAD, OPTIONS');
+    expect((await get({ socketPath: plain.socket }, '/v1/state', { method })).status).toBe(405);
+  });
+
+  it("HEAD is answered as GET is, without what it would have, also on berthd's own socket", async () => {
+    for (const place of [overTcp, { socketPath: plain.socket }]) {
+      const options = { method: 'HEAD', ...bearing(TOKEN) };
+      expect(await get(place, '/v1/state', options)).toMatchObject({ status: 200, body: '' });
+    }
   });
 
   // What curl --http2 sends; an OpenSSL client; a list with the one that there is; and anything else.
