@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseConfig } from '../../src/config/index.js';
 import { SharedFrames } from '../../src/daemon/web/frames.js';
 import { asksForUs, ownNames, sourceOf } from '../../src/daemon/web/guard.js';
@@ -11,7 +11,8 @@ import { Journal } from '../../src/events/index.js';
 describe('a listener', () => {
   it('outlives connections that cannot be accepted', async () => {
     const { config } = parseConfig('', 'berth.toml');
-    const server = await listen({ ...config.events, listen: '127.0.0.1:0' }, (socket) => socket.destroy());
+    const events = { ...config.events, listen: '127.0.0.1:0' };
+    const server = await listen(events, (socket) => socket.destroy(), vi.fn());
     try {
       server.emit('error', new Error('accept: EPERM'));
       server.emit('error', new Error('accept: ENOBUFS'));

@@ -35,9 +35,13 @@ export class Door {
     try {
       const [{ Tokens: Reader }, { listen }] = await Promise.all([import('./tokens.js'), import('./listen.js')]);
       tokens = await Reader.read(tokenFile, address);
-      const server = await listen(config.events, (socket) => {
-        this.#accept(socket, { address, viewer: undefined, isSecure: tlsCert !== '' });
-      });
+      const server = await listen(
+        config.events,
+        (socket) => {
+          this.#accept(socket, { address, viewer: undefined, isSecure: tlsCert !== '' });
+        },
+        this.parts.busy,
+      );
       this.#tokens = tokens;
       this.#close = () => server.close();
       log.info({ address, tls: tlsCert !== '' }, 'the node page, metrics and events are served here');
