@@ -166,7 +166,11 @@ static int run_inside(const struct options* options, const berth_v1_ExecReply* c
         return berth_print_failure(&failure, BERTH_STATUS_FAILED);
     const int status = berth_choose_directory(options->workdir, interior, here);
     if (status != 0) return status;
-    const struct berth_identity identity = {.id = container->container_id, .image = container->image};
+    const struct berth_identity identity = {
+        .id = container->container_id,
+        .image = container->image,
+        .digest = container->digest,
+    };
     if (berth_change_environment(&identity, options->environment, options->environment_count, &failure) < 0)
         return berth_print_failure(&failure, BERTH_STATUS_FAILED);
     return berth_become(options->command);

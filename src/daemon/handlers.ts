@@ -294,7 +294,7 @@ export class Handlers {
 
   #exec(request: v1.ExecRequest, connection: Connection): void {
     const container = this.#find(request, connection);
-    const { id, jobId, uid, gid, gids, userNamespace, nodeName, requestedImage, home, holders } = container;
+    const { id, jobId, uid, gid, gids, userNamespace, nodeName, requestedImage, digest, home, holders } = container;
     const reply = frame(
       encodeReply({
         exec: {
@@ -306,6 +306,7 @@ export class Handlers {
           userNamespace,
           nodeName,
           image: requestedImage,
+          digest,
           home,
           interior: interiorMessage(container.interior ?? PLAIN_INTERIOR, NOTHING_ASKED_FOR.options, false),
           holders: holders.slice(0, MOST_HOLDERS).map(({ pid, started }) => ({ pid, started: String(started) })),

@@ -100,6 +100,18 @@ describe('berth exec', () => {
       );
     }));
 
+  it('tells the command which container and image it is in, as it tells ranks', () =>
+    inside({}, (jobId) => {
+      const variables = exec(jobId, ['/toolbox', 'environment']).stdout.trim().split('\n');
+      expect(variables).toEqual(
+        expect.arrayContaining([
+          expect.stringMatching(/^BERTH_CONTAINER=[0-9a-f]{12,}$/),
+          expect.stringMatching(/^BERTH_IMAGE=app/),
+          expect.stringMatching(/^BERTH_IMAGE_DIGEST=sha256:[0-9a-f]{64}$/),
+        ]),
+      );
+    }));
+
   it('starts where the user says, where the user is, or in the root directory', () =>
     inside({}, (jobId) => {
       const where = (cwd: string, ...args: string[]): string =>

@@ -154,6 +154,18 @@ describe('an image that not everyone may read', () => {
     expect(await alice.pull(name())).toMatchObject({ status: 4 });
   });
 
+  it('says that there is nothing to forget, to whoever has never logged in and to whoever logs out again', async () => {
+    const refused = {
+      status: 2,
+      stdout: '',
+      stderr: expect.stringContaining(`you are not logged in to ${locked.host}`),
+    };
+    expect(await alice.berth(['logout', locked.host])).toMatchObject(refused);
+    await logIn(alice);
+    expect(await alice.berth(['logout', locked.host])).toMatchObject({ status: 0 });
+    expect(await alice.berth(['logout', locked.host])).toMatchObject(refused);
+  });
+
   it("is pulled with the credentials of docker's configuration, and with those of a file that is given", async () => {
     const auth = Buffer.from(`${LOGIN.user}:${LOGIN.password}`).toString('base64');
     const file = JSON.stringify({ auths: { [locked.host]: { auth } } });

@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { BerthError } from '../../errors/index.js';
@@ -67,7 +67,7 @@ export async function logOut(registry: string, authfile: string, signal: AbortSi
   try {
     await runSkopeo(['logout', '--authfile', authfile, registry], signal);
   } catch (error) {
-    if (error instanceof SkopeoError && /not logged in/i.test(error.message)) {
+    if (error instanceof SkopeoError && (/not logged in/i.test(error.message) || !existsSync(authfile))) {
       throw usage(`you are not logged in to ${registry}`, `${authfile} has no credentials for it`, 'logout');
     }
     throw failure(error, registry, 'the credentials could not be removed');
