@@ -158,7 +158,7 @@ describe('an image that not everyone may read', () => {
     const refused = {
       status: 2,
       stdout: '',
-      stderr: expect.stringContaining(`you are not logged in to ${locked.host}`),
+      stderr: expect.stringContaining(`you are not logged in to ${locked.host}`) as string,
     };
     expect(await alice.berth(['logout', locked.host])).toMatchObject(refused);
     await logIn(alice);
