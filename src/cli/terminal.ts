@@ -66,6 +66,20 @@ export function plain(text: string): string {
   return text.replace(/[\p{Cc}\p{Bidi_C}]/gu, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
+/** JSON of a value, for programs: that it says the same does not keep it from reaching a terminal, too. */
+export function jsonText(value: unknown, indent = 0): string {
+  return plainJson(JSON.stringify(value, undefined, indent));
+}
+
+/** The same JSON, with escapes for what may steer a terminal and JSON allows as it is: DEL, C1 (CSI is one), directions. */
+export function plainJson(text: string): string {
+  return text.replace(/[\p{Cc}\p{Bidi_C}]/gu, (c) => {
+    // Of these JSON has no others than between its values.
+    if (c === '\n' || c === '\r' || c === '\t') return c;
+    return `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`;
+  });
+}
+
 export interface Column {
   readonly title: string;
   /** Numbers stand right. */

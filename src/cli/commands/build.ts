@@ -9,6 +9,7 @@ import { ask } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
 import { untilInterrupted } from '../interrupt.js';
 import { imageView } from './images.js';
+import { jsonText } from '../terminal.js';
 
 export const build: Command = {
   name: 'build',
@@ -74,7 +75,7 @@ async function buildImage(call: Call, signal: AbortSignal): Promise<number> {
     const pulled = await bringLayout(shown, task, { path, temporary: directory, source }, signal);
     for (const other of others) await ask(call.socket, { tag: { reference: name, name: other } });
     const view = imageView(pulled.image);
-    if (wish.json) call.terminal.print(JSON.stringify({ image: view, names: wish.names }, undefined, 2));
+    if (wish.json) call.terminal.print(jsonText({ image: view, names: wish.names }, 2));
     else call.terminal.print(`built ${wish.names.join(', ')}  ${view.digest}`);
     return 0;
   } finally {

@@ -15,6 +15,7 @@ import {
 import { errorCode, formatError } from '../../errors/index.js';
 import { usage } from '../arguments.js';
 import { json, type Call, type Command } from '../command.js';
+import { jsonText } from '../terminal.js';
 
 export const config: Command = {
   name: 'config',
@@ -55,12 +56,11 @@ async function check({ operands: [, file], flag, terminal }: Call): Promise<numb
   const [first] = problems;
   if (flag('json')) {
     terminal.print(
-      JSON.stringify(
+      jsonText(
         {
           problems: problems.map(({ code, what, why }) => ({ code, what, why })),
           missingMountSources: missing.map(({ source }) => source),
         },
-        undefined,
         2,
       ),
     );
@@ -98,7 +98,7 @@ async function show({ operands: [, file], flag, terminal }: Call): Promise<numbe
     for (const { key, value, origin } of entries) {
       (tables[key.table] ??= {})[key.name] = { value, origin: originText(origin) };
     }
-    terminal.print(JSON.stringify(tables, undefined, 2));
+    terminal.print(jsonText(tables, 2));
     return 0;
   }
   const lines = entries.map(({ key, value }) => `${key.name} = ${key.kind.show(value)}`);

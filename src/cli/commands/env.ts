@@ -5,7 +5,7 @@ import { readDefinition } from '../environment/definition.js';
 import { definitionHere, faultsOf, loadDefinition, optionsOf } from '../environment/merge.js';
 import { findDefinition, namesIn, readDefinitionFile, searchPath } from '../environment/search.js';
 import { formatDefinition } from '../environment/toml.js';
-import { plain, table } from '../terminal.js';
+import { jsonText, plain, table } from '../terminal.js';
 
 const ACTIONS = ['render', 'validate', 'list'];
 
@@ -50,7 +50,7 @@ function render({ flag, terminal }: Call, name: string): number {
   if (flag('for-plugin')) {
     for (const option of options) terminal.print(option.value === '' ? option.name : `${option.name}=${option.value}`);
   } else if (flag('json')) {
-    terminal.print(JSON.stringify({ ...definition, base: undefined }, undefined, 2));
+    terminal.print(jsonText({ ...definition, base: undefined }, 2));
   } else {
     terminal.print(plainLines(formatDefinition(definition)));
   }
@@ -65,7 +65,7 @@ function validate({ flag, terminal }: Call, name: string): number {
     problems.length > 0
       ? []
       : faultsOf(loadDefinition(name, process.cwd(), process.env), process.env).map(({ what, why }) => ({ what, why }));
-  if (flag('json')) terminal.print(JSON.stringify({ file, problems: [...problems, ...faults] }, undefined, 2));
+  if (flag('json')) terminal.print(jsonText({ file, problems: [...problems, ...faults] }, 2));
   else {
     for (const { line, what, why } of problems) terminal.print(plain(`${file}:${line}: ${what}: ${why}`));
     for (const { what, why } of faults) terminal.print(plain(`${file}: ${what}: ${why}`));
@@ -82,7 +82,7 @@ function list({ flag, terminal }: Call): number {
       .map((name) => ({ name, ...summary(`${directory}/${name}.toml`) })),
   );
   if (flag('json')) {
-    terminal.print(JSON.stringify(found, undefined, 2));
+    terminal.print(jsonText(found, 2));
     return 0;
   }
   const columns = ['NAME', 'IMAGE', 'FILE', 'DESCRIPTION'].map((title) => ({ title }));

@@ -6,7 +6,7 @@ import { untilInterrupted } from '../interrupt.js';
 import { followEvents } from '../node/follow.js';
 import { EventStream, type Message } from '../node/stream.js';
 import { eventLine } from '../node/words.js';
-import type { Terminal } from '../terminal.js';
+import { plainJson, type Terminal } from '../terminal.js';
 
 export const events: Command = {
   name: 'events',
@@ -26,7 +26,7 @@ export const events: Command = {
         'Begin after the event with this cursor; or "oldest", or "now". What was forgotten since shows as a gap.',
     },
     { name: 'follow', letter: 'f', description: 'Go on until interrupted, also over a restart of berthd.' },
-    { ...json, description: 'Write each event as a line of JSON, as it was received.' },
+    { ...json, description: 'Write each event as a line of JSON.' },
   ],
   operands: [],
   examples: [
@@ -42,7 +42,7 @@ export const events: Command = {
     if (since !== 'now' && since !== 'oldest' && !readCursor(since))
       throw new BerthError('BERTH_EVENTS_CURSOR', { cursor: since });
     const tell = (message: Message, text: string): void => {
-      if (flag('json')) terminal.print(text);
+      if (flag('json')) terminal.print(plainJson(text));
       else if (message.type !== 'hello') terminal.print(eventLine(message));
     };
     if (!follow) return show(socket, since, tell);

@@ -4,7 +4,7 @@ import { ask } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
 import { containerOptions, writtenOptions } from '../container-options.js';
 import { definitionHere, optionsOf, withDefinition } from '../environment/merge.js';
-import { plain, table, type Terminal } from '../terminal.js';
+import { jsonText, plain, table, type Terminal } from '../terminal.js';
 
 export const explain: Command = {
   name: 'explain',
@@ -37,7 +37,7 @@ export const explain: Command = {
   run: async (call) => {
     const reply = await ask(call.socket, { explain: asked(call) });
     const view = viewOf(new v1.ExplainReply(reply.explain ?? {}));
-    if (call.flag('json')) call.terminal.print(JSON.stringify(view, undefined, 2));
+    if (call.flag('json')) call.terminal.print(jsonText(view, 2));
     else show(view, call.terminal);
     return 0;
   },

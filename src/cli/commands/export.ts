@@ -6,7 +6,7 @@ import { parseDestination, writeImage } from '../export/destination.js';
 import { fetchImage } from '../export/fetch.js';
 import type { Compression } from '../export/layer.js';
 import { untilInterrupted } from '../interrupt.js';
-import { size } from '../terminal.js';
+import { jsonText, size } from '../terminal.js';
 
 export const exportCommand: Command = {
   name: 'export',
@@ -67,7 +67,7 @@ async function exportImage({ operands, flag, value, socket, terminal }: Call, si
     await writeImage(source, destination, { compression, force: flag('force'), watch }, process.stdout, signal);
     terminal.progress('');
     const { kind, path, tag } = destination;
-    if (flag('json')) terminal.print(JSON.stringify({ image: source.image, kind, path, tag }, undefined, 2));
+    if (flag('json')) terminal.print(jsonText({ image: source.image, kind, path, tag }, 2));
     // Standard output has the image itself.
     else if (kind === 'stream') terminal.warn(`exported ${source.image.name} to standard output`);
     else terminal.print(`exported ${source.image.name} to ${text}`);

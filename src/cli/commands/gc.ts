@@ -2,7 +2,7 @@ import type { v1 } from '../../protocol/index.js';
 import { usage } from '../arguments.js';
 import { Connection } from '../client.js';
 import { json, type Command } from '../command.js';
-import { size, table, type Terminal } from '../terminal.js';
+import { jsonText, size, table, type Terminal } from '../terminal.js';
 
 export const gc: Command = {
   name: 'gc',
@@ -44,7 +44,7 @@ export const gc: Command = {
     try {
       connection.send({ collect: { dryRun, layerCacheLimit: Number(given ?? 0) } });
       const entries = ((await connection.reply()).collect?.entries ?? []).map(entryView);
-      if (flag('json')) terminal.print(JSON.stringify({ dryRun, entries }, undefined, 2));
+      if (flag('json')) terminal.print(jsonText({ dryRun, entries }, 2));
       else show(entries, dryRun, terminal);
       return 0;
     } finally {

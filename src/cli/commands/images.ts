@@ -1,7 +1,7 @@
 import type { v1 } from '../../protocol/index.js';
 import { ask } from '../client.js';
 import { json, type Command } from '../command.js';
-import { age, count, plain, size, table } from '../terminal.js';
+import { age, count, jsonText, plain, size, table } from '../terminal.js';
 
 /** Images of one other user that are shown to somebody who did not ask for them. */
 const MOST_OF_ONE = 20;
@@ -39,7 +39,7 @@ export const images: Command = {
     const reply = await ask(socket, { images: {} });
     const found = (reply.images?.images ?? []).map(imageView).filter(({ name }) => name.startsWith(beginning ?? ''));
     if (flag('json')) {
-      terminal.print(JSON.stringify({ images: found }, undefined, 2));
+      terminal.print(jsonText({ images: found }, 2));
       return 0;
     }
     const { shown, left } = beginning === undefined ? shorten(found) : { shown: found, left: [] };

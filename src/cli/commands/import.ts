@@ -15,7 +15,7 @@ import { untilInterrupted } from '../interrupt.js';
 import { findInArchive, parseArchive, type ArchiveReference } from '../pull/archive.js';
 import { Progress } from '../pull/progress.js';
 import { bring } from '../pull/session.js';
-import { count, size, type Terminal } from '../terminal.js';
+import { count, jsonText, size, type Terminal } from '../terminal.js';
 import { imageView } from './images.js';
 
 export const importCommand: Command = {
@@ -87,7 +87,7 @@ function importLayers(call: Call, name: string, archive: ArchiveReference): Prom
       progress.stop();
       const view = imageView(pulled.image);
       if (flag('json')) {
-        terminal.print(JSON.stringify({ image: view, pinned: pulled.pinned }, undefined, 2));
+        terminal.print(jsonText({ image: view, pinned: pulled.pinned }, 2));
       } else {
         const seconds = ((Date.now() - begin) / 1000).toFixed(1);
         terminal.print(`imported ${view.name}  ${pulled.image.manifest || view.digest}`);
@@ -110,7 +110,7 @@ async function importRoot({ operands: [name = '', text = ''], flag, socket, term
   try {
     const image = await send({ name, text, source, filter, socket, terminal });
     if (flag('json')) {
-      terminal.print(JSON.stringify({ image: imageView(image), deviceNodesLeftOut: filter.devices }, undefined, 2));
+      terminal.print(jsonText({ image: imageView(image), deviceNodesLeftOut: filter.devices }, 2));
       return 0;
     }
     const seconds = ((Date.now() - begin) / 1000).toFixed(1);

@@ -2,7 +2,7 @@ import type { v1 } from '../../protocol/index.js';
 import { accountNames } from '../accounts.js';
 import { ask } from '../client.js';
 import { json, type Command } from '../command.js';
-import { age, plain, size, type Terminal } from '../terminal.js';
+import { age, jsonText, plain, size, type Terminal } from '../terminal.js';
 import { imageView, type ImageView } from './images.js';
 
 export const inspect: Command = {
@@ -24,7 +24,7 @@ export const inspect: Command = {
   run: async ({ operands: [reference = ''], flag, socket, terminal }) => {
     const reply = await ask(socket, { inspect: { reference } });
     const view = inspectView(reply.inspect ?? {});
-    if (flag('json')) terminal.print(JSON.stringify(view, undefined, 2));
+    if (flag('json')) terminal.print(jsonText(view, 2));
     else await show(view, terminal);
     return 0;
   },

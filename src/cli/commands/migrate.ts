@@ -6,7 +6,7 @@ import { checkBuildah, runBuildah } from '../build/buildah.js';
 import { bringLayout, LAYOUT_TAG } from '../build/layout.js';
 import { json, type Call, type Command } from '../command.js';
 import { untilInterrupted } from '../interrupt.js';
-import { size } from '../terminal.js';
+import { jsonText, size } from '../terminal.js';
 import { imageView } from './images.js';
 
 export const migrate: Command = {
@@ -45,7 +45,7 @@ async function migrateImage(call: Call, signal: AbortSignal): Promise<number> {
     const source = `containers-storage:${image} on ${hostname()}`;
     const pulled = await bringLayout(call, task, { path, temporary: directory, source }, signal);
     const view = imageView(pulled.image);
-    if (call.flag('json')) call.terminal.print(JSON.stringify({ image: view }, undefined, 2));
+    if (call.flag('json')) call.terminal.print(jsonText({ image: view }, 2));
     else call.terminal.print(`migrated ${view.name}  ${view.digest}  ${size(view.size)}`);
     return 0;
   } finally {

@@ -1,7 +1,7 @@
 import { loadConfig } from '../../config/index.js';
 import { Modules, type Automatic, type Module } from '../../modules/index.js';
 import { json, type Command } from '../command.js';
-import { table } from '../terminal.js';
+import { jsonText, table } from '../terminal.js';
 
 export const modules: Command = {
   name: 'modules',
@@ -27,7 +27,7 @@ export const modules: Command = {
       ...(wrong ? { fault: `${wrong.what}: ${wrong.why}` } : {}),
     }));
     if (flag('json')) {
-      terminal.print(JSON.stringify({ directory, modules: listed }, undefined, 2));
+      terminal.print(jsonText({ directory, modules: listed }, 2));
       return 0;
     }
     const columns = ['NAME', 'USED', 'DESCRIPTION'].map((title) => ({ title }));

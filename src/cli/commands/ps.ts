@@ -1,7 +1,7 @@
 import type { v1 } from '../../protocol/index.js';
 import { ask } from '../client.js';
 import { json, type Command } from '../command.js';
-import { age, table, type Terminal } from '../terminal.js';
+import { age, jsonText, table, type Terminal } from '../terminal.js';
 import { timeline } from '../timeline.js';
 
 export const ps: Command = {
@@ -36,7 +36,7 @@ export const ps: Command = {
     const containers = (list?.containers ?? []).map(containerView);
     const others = list?.others ?? 0;
     if (flag('json')) {
-      terminal.print(JSON.stringify({ node: list?.nodeName ?? '', containers, others }, undefined, 2));
+      terminal.print(jsonText({ node: list?.nodeName ?? '', containers, others }, 2));
       return 0;
     }
     terminal.print(containerTable(containers, terminal));

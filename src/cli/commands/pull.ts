@@ -8,7 +8,7 @@ import { parsePlatform } from '../pull/platform.js';
 import { Progress, type ProgressMode } from '../pull/progress.js';
 import { findRemote } from '../pull/remote.js';
 import { bring, type Pulled } from '../pull/session.js';
-import { size } from '../terminal.js';
+import { jsonText, size } from '../terminal.js';
 import { imageView } from './images.js';
 
 export const pull: Command = {
@@ -129,8 +129,8 @@ function report(
 ): void {
   const view = imageView(image);
   const result = { image: view, pinned, fetched };
-  if (mode === 'json') terminal.print(JSON.stringify({ event: 'done', ...result }));
-  else if (flag('json')) terminal.print(JSON.stringify(result, undefined, 2));
+  if (mode === 'json') terminal.print(jsonText({ event: 'done', ...result }));
+  else if (flag('json')) terminal.print(jsonText(result, 2));
   else if (flag('quiet')) terminal.print(image.manifest || view.digest);
   else {
     const digest = image.manifest || view.digest;

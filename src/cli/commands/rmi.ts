@@ -1,7 +1,7 @@
 import { formatError, toErrorMessage } from '../../errors/index.js';
 import { Connection } from '../client.js';
 import { json, type Command, type Call } from '../command.js';
-import { size } from '../terminal.js';
+import { jsonText, size } from '../terminal.js';
 import { imageView, type ImageView } from './images.js';
 
 interface Removal {
@@ -58,7 +58,7 @@ async function removeImages({ operands, flag, socket, terminal }: Call): Promise
       status ||= message.exitStatus;
     }
   }
-  if (flag('json')) terminal.print(JSON.stringify({ removed: removals }, undefined, 2));
+  if (flag('json')) terminal.print(jsonText({ removed: removals }, 2));
   return status;
 }
 

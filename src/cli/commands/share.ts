@@ -3,6 +3,7 @@ import { accountId, accountNames, type Database } from '../accounts.js';
 import { ask } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
 import { imageView, type ImageView } from './images.js';
+import { jsonText } from '../terminal.js';
 
 export const share: Command = {
   name: 'share',
@@ -46,7 +47,7 @@ export const share: Command = {
         ? (await ask(socket, { inspect: { reference } })).inspect?.image
         : (await ask(socket, { share: { reference, access } })).share?.image) ?? {},
     );
-    if (flag('json')) terminal.print(JSON.stringify({ image }, undefined, 2));
+    if (flag('json')) terminal.print(jsonText({ image }, 2));
     else terminal.print(`${image.name} is for ${await whom(image)}`);
     return 0;
   },

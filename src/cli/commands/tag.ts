@@ -2,6 +2,7 @@ import { parseImportName } from '../../image/reference.js';
 import { ask } from '../client.js';
 import { json, type Command } from '../command.js';
 import { imageView } from './images.js';
+import { jsonText } from '../terminal.js';
 
 export const tag: Command = {
   name: 'tag',
@@ -26,7 +27,7 @@ export const tag: Command = {
     parseImportName(name);
     const reply = await ask(socket, { tag: { reference, name } });
     const image = imageView(reply.tag?.image ?? {});
-    if (flag('json')) terminal.print(JSON.stringify({ image }, undefined, 2));
+    if (flag('json')) terminal.print(jsonText({ image }, 2));
     else terminal.print(`${image.name}  ${image.digest}`);
     return 0;
   },

@@ -1,7 +1,7 @@
 import { usage } from '../arguments.js';
 import { ask, Connection } from '../client.js';
 import { json, type Call, type Command } from '../command.js';
-import { size } from '../terminal.js';
+import { jsonText, size } from '../terminal.js';
 import { imageView, type ImageView } from './images.js';
 import { inspectView } from './inspect.js';
 
@@ -44,7 +44,7 @@ export const verify: Command = {
       terminal.progress('');
       if (!flag('json')) terminal.print(inWords(verdict));
     }
-    if (flag('json')) terminal.print(JSON.stringify({ verified: verdicts }, undefined, 2));
+    if (flag('json')) terminal.print(jsonText({ verified: verdicts }, 2));
     return verdicts.every(({ sound }) => sound) ? 0 : DAMAGED;
   },
 };

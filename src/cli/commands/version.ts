@@ -2,6 +2,7 @@ import { BerthError } from '../../errors/index.js';
 import { PROTOCOL, version } from '../../protocol/index.js';
 import { ask } from '../client.js';
 import { json, type Command } from '../command.js';
+import { jsonText } from '../terminal.js';
 
 export const versionCommand: Command = {
   name: 'version',
@@ -19,7 +20,7 @@ export const versionCommand: Command = {
   run: async ({ flag, socket, terminal }) => {
     const daemon = await daemonVersion(socket);
     if (flag('json')) {
-      terminal.print(JSON.stringify({ version, protocol: PROTOCOL, daemon: daemon ?? null }));
+      terminal.print(jsonText({ version, protocol: PROTOCOL, daemon: daemon ?? null }));
     } else {
       terminal.print(`berth   ${version} (protocol ${PROTOCOL})`);
       terminal.print(`berthd  ${daemon ?? 'does not answer on this node'}`);

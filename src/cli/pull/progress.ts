@@ -1,5 +1,5 @@
 import { toErrorMessage } from '../../errors/index.js';
-import { count, plain, size as showSize, type Terminal } from '../terminal.js';
+import { count, jsonText, plain, size as showSize, type Terminal } from '../terminal.js';
 import { Rate } from './rate.js';
 
 /** How progress is shown: by what watches, as JSON lines on standard output, or not at all. */
@@ -124,7 +124,7 @@ export class Progress {
   failed(error: unknown): void {
     if (this.#style !== 'json') return;
     const { code, exitStatus, what, why, hint } = toErrorMessage(error);
-    this.terminal.print(JSON.stringify({ event: 'error', code, exitStatus, what, why, hint }));
+    this.terminal.print(jsonText({ event: 'error', code, exitStatus, what, why, hint }));
   }
 
   /** Nothing moves any more. */
@@ -144,7 +144,7 @@ export class Progress {
 
   /** What happens once, and is not part of a line that is drawn anew. */
   #tell(event: Readonly<Record<string, unknown>>, text: string, always = false): void {
-    if (this.#style === 'json') this.terminal.print(JSON.stringify(event));
+    if (this.#style === 'json') this.terminal.print(jsonText(event));
     else if (this.#style === 'log' || (always && this.#style !== undefined)) this.terminal.warn(text);
     if (this.#style === 'terminal') this.#show();
   }
@@ -160,7 +160,7 @@ export class Progress {
         if (this.#phase !== 'converting' && this.#blobs.size > 0) this.terminal.warn(this.#line());
         return;
       case 'json':
-        this.terminal.print(JSON.stringify({ event: 'progress', phase: this.#phase, ...this.#numbers() }));
+        this.terminal.print(jsonText({ event: 'progress', phase: this.#phase, ...this.#numbers() }));
         return;
       case undefined:
         return;
