@@ -12,11 +12,20 @@ export interface LaunchView {
   readonly ranks: readonly { readonly waitUs: number; readonly joinUs: number }[];
 }
 
-/** What the start of one job step on this node was made of. */
-export function timeline(container: string, launch: LaunchView, terminal: Terminal): string {
+/**
+ * What the start of one job step on this node was made of, or of one `berth run`.
+ *
+ * @param container its id as people see it, and its job, 0 where it belongs to none.
+ */
+export function timeline(
+  container: { readonly id: string; readonly job: number },
+  launch: LaunchView,
+  terminal: Terminal,
+): string {
   const { step, started, cold, phases, ranks } = launch;
   const ago = age(Date.now() / 1000 - started);
-  const head = `${container}  ${stepName(step)}, ${cold ? 'built the container' : 'found it ready'}, ${ago} ago`;
+  const name = container.job === 0 ? 'berth run' : stepName(step);
+  const head = `${container.id}  ${name}, ${cold ? 'built the container' : 'found it ready'}, ${ago} ago`;
   const columns = [{ title: 'PHASE' }, { title: 'START MS', right: true }, { title: 'DURATION MS', right: true }];
   const rows = phases.map(({ name, startUs, durationUs }) => [name, milliseconds(startUs), milliseconds(durationUs)]);
   return [

@@ -294,7 +294,7 @@ export class NodeView {
     const rows = containers
       .toSorted((a, b) => b.created - a.created)
       .map(({ container, job, user, image, ranks, created }) => {
-        return [container, String(job), user, image, String(ranks), age(now - created)];
+        return [container, job === 0 ? '–' : String(job), user, image, String(ranks), age(now - created)];
       });
     this.#containerPanel.replaceChildren(table('Containers', columns, rows));
   }

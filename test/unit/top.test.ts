@@ -94,6 +94,12 @@ describe('berth top shows', () => {
     expect(eventLine(forgotten)).toMatch(/forgotten since then: 1 event$/);
   });
 
+  it('no number of a job where a container belongs to none', () => {
+    const lines = show({ width: 120, height: 40 });
+    const jobs = lines.filter((line) => /^c\d /.test(line)).map((line) => line.split(/ +/)[1]);
+    expect(jobs).toEqual(['-', '1', '2']);
+  });
+
   it('nothing that steers the terminal, whatever images are called', () => {
     expect(show({ width: 120, height: 40 }).join('')).not.toContain('\u001b');
   });
@@ -115,6 +121,13 @@ describe('the line of an event', () => {
     const line = '03:04:05.006  daemon     berthd 0.1.0 started, with 1 container from before';
     expect(eventLine(started, new Date(2026, 0, 2, 23))).toBe(line);
     expect(eventLine(started, new Date(2026, 0, 3, 0))).toBe(`2026-01-02 ${line}`);
+  });
+
+  it('has no number of a job where a container belongs to none', () => {
+    const container = { container: 'c0ffee', uid: 2001, user: 'alice', image: 'debian', digest: 'sha256:1' } as const;
+    const built: Message = { ...about, type: 'container', what: 'built', job: 0, ...container };
+    expect(eventLine(built, at)).toBe('03:04:05.006  container  c0ffee built, no job, alice, debian');
+    expect(eventLine({ ...built, job: 7 }, at)).toContain('c0ffee built, job 7, alice');
   });
 
   it('says whose events are only counted', () => {

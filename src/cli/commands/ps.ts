@@ -76,7 +76,9 @@ function containerTable(containers: readonly ContainerView[], terminal: Terminal
 }
 
 function printTimeline(container: ContainerView, terminal: Terminal): void {
-  for (const launch of container.launches) terminal.print(`\n${timeline(container.id.slice(0, 12), launch, terminal)}`);
+  const { id, job } = container;
+  for (const launch of container.launches)
+    terminal.print(`\n${timeline({ id: id.slice(0, 12), job }, launch, terminal)}`);
 }
 
 /** A container as --json shows it. */

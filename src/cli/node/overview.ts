@@ -76,7 +76,7 @@ function containerList({ containers }: NodeState, terminal: Terminal, now: numbe
   ];
   const newest = containers.toSorted((a, b) => b.created - a.created);
   const rows = newest.slice(0, room).map(({ container, job, user, ranks, created, image }) => {
-    return [container, String(job), user, String(ranks), age(now - created), image];
+    return [container, job === 0 ? '-' : String(job), user, String(ranks), age(now - created), image];
   });
   const left = containers.length - rows.length;
   return [...table(columns, rows, terminal).split('\n'), ...(left > 0 ? [`and ${count(left, 'older one')}`] : [])];

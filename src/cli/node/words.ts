@@ -36,8 +36,10 @@ function words(event: Message): string {
       const times = `waited ${milliseconds(waitUs.median)} ms, entered in ${milliseconds(joinUs.median)} ms (medians)`;
       return `job ${job} ${stepName(step)}: ${count(joined, 'rank')} in ${container}, ${times}`;
     }
-    case 'container':
-      return `${event.container} ${event.what}, job ${event.job}, ${event.user}, ${short(event.image)}`;
+    case 'container': {
+      const job = event.job === 0 ? 'no job' : `job ${event.job}`;
+      return `${event.container} ${event.what}, ${job}, ${event.user}, ${short(event.image)}`;
+    }
     case 'pull': {
       const about = `${event.user ?? `uid ${event.uid}`}, ${short(event.image)}`;
       const amount = event.size === 0 ? '' : `, ${size(event.received)} of ${size(event.size)}`;
