@@ -120,7 +120,11 @@ function refused(
     );
   }
   const [first = error.message] = error.message.split('\n');
-  return usage(`${subject} was called wrongly`, first, command);
+  // Node.js has this advice in further lines, and an error of Berth's has one.
+  const [, taken] = /(--[^ ']+)' argument is ambiguous/.exec(first) ?? [];
+  const why =
+    taken === undefined ? first : `${taken} lacks its value; one that begins with a dash is written ${taken}=-…`;
+  return usage(`${subject} was called wrongly`, why, command);
 }
 
 export function unknownCommand(name: string, commands: readonly Command[]): BerthError {

@@ -94,6 +94,11 @@ describe('a wrong command line', () => {
     [['ps', '-x'], 'berth ps has no option -x', 'its options are --timeline, --json, --socket, --help'],
     [['--sokcet=/x', 'ps'], 'berth has no option --sokcet', 'did you mean --socket?'],
     [['ps', '--socket'], 'berth ps was called wrongly', "Option '--socket <value>' argument missing"],
+    [
+      ['gc', '--layer-cache', '-1'],
+      'berth gc was called wrongly',
+      '--layer-cache lacks its value; one that begins with a dash is written --layer-cache=-…',
+    ],
     [['ps', '--json=yes'], 'berth ps was called wrongly', "Option '--json' does not take an argument"],
     [['ps', 'x'], 'berth ps cannot take x too', 'it takes no arguments'],
     [['import', 'x'], 'berth import needs NAME and SOURCE', 'SOURCE is missing'],
