@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
-import { occupants, type Registry } from '../container/index.js';
+import { occupants, type Container, type Registry } from '../container/index.js';
 import { reasonOf } from '../errors/index.js';
 import type { Launcher, PathImages } from '../launch/index.js';
 import type { Uses } from './uses.js';
@@ -89,8 +89,20 @@ export class Reconciler {
     try {
       const inside = await occupants(candidates.map(({ mntns }) => mntns));
       const empty = candidates.filter(({ mntns }) => !inside.has(mntns));
-      const [first] = empty;
-      if (!first) return;
+      // Slurm may not know a name: that of a run is the host's. Then the others' are asked for nevertheless.
+      for (const nodeName of new Set(empty.map((container) => container.nodeName))) {
+        await this.#endEmpty(empty.filter((container) => container.nodeName === nodeName));
+      }
+    } catch (error) {
+      this.#notKnown(error);
+    }
+  }
+
+  /** @param empty containers that have the same name of the node. */
+  async #endEmpty(empty: readonly Container[]): Promise<void> {
+    const [first] = empty;
+    if (!first) return;
+    try {
       const active = await activeJobs(first.nodeName);
       for (const jobId of new Set(empty.map((container) => container.jobId))) {
         if (active.has(jobId)) continue;
@@ -98,9 +110,13 @@ export class Reconciler {
         this.log.warn({ job: jobId, containers: ended }, 'job ended without its epilog reaching berthd');
       }
     } catch (error) {
-      // Without Slurm's word nothing is ended. It is asked again another time.
-      this.log.warn({ reason: reasonOf(error) }, 'Slurm could not be asked which jobs are on this node');
+      this.#notKnown(error);
     }
+  }
+
+  /** Without Slurm's word nothing is ended. It is asked again another time. */
+  #notKnown(error: unknown): void {
+    this.log.warn({ reason: reasonOf(error) }, 'Slurm could not be asked which jobs are on this node');
   }
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { v1 } from '../protocol/index.js';
 import { BerthError } from '../errors/index.js';
+import { nodeName } from '../health/index.js';
 import { parseReference, storeKey } from '../image/index.js';
 import type { LaunchOrder } from '../launch/index.js';
 import { askedFor, writtenOption } from '../options/index.js';
@@ -69,7 +70,8 @@ export function runOrder({ image, options, alone }: v1.RunRequest, asker: Asker)
     ...imageWords(image),
     ...asked,
     optionsKey: isShared ? asked.optionsKey : `alone=${randomBytes(8).toString('hex')}`,
-    nodeName: hostname(),
+    // By which Slurm is asked about the node.
+    nodeName: nodeName(),
     spoolDir: '',
   };
 }

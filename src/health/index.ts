@@ -5,6 +5,7 @@
 export { checks } from './table.js';
 export { Health, type HealthParts, type HealthQuestion } from './health.js';
 export { healthPage } from './document.js';
+export { nodeName } from './checks/slurm.js';
 export { reportDeadDaemon } from './dead.js';
 export type { Family, Status } from './check.js';
 export type { NodeChange } from './drain.js';
