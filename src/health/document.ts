@@ -23,7 +23,8 @@ failed, and otherwise 1. A check that fails is one cause: checks that would fail
 - \`--all\` shows what passed, too. \`--json\` is for programs; \`version\` in it is raised when a field changes its meaning or goes.
 - \`--nagios\` writes a line as Nagios' plugins do, and ends with 3 for unknown. \`--prometheus\` writes metrics for node_exporter's
   textfile collector.
-- \`--max-age SECONDS\` takes earlier results up to that age (10 s by default). Plain users get results up to a minute old.
+- \`--max-age SECONDS\` takes earlier results up to that age (10 s by default, 30 s when Slurm asks). Plain users get results up to a minute
+  old. Earlier results count once, however often Slurm asks within that time.
 
 Each check may take 5 s, all together 20 s. Whatever may hang (file systems, devices, programs) is asked by a process of its own,
 which is killed when it takes longer than 3 s. One that the kernel does not let die is reported and not asked again before it

@@ -79,7 +79,7 @@ async function up(parsed: Arguments): Promise<number> {
     process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
   } else {
     process.stdout.write(
-      `The cluster in ${cluster.dir} is up: login and ${String(cluster.nodes)} nodes${cluster.berth ? '' : ', without Berth'}.\n` +
+      `The cluster in ${cluster.dir} is up: login and ${String(cluster.nodes)} ${cluster.nodes === 1 ? 'node' : 'nodes'}${cluster.berth ? '' : ', without Berth'}.\n` +
         `Try: npm run cluster -- exec --dir ${cluster.dir} login --user alice -- srun -N${String(cluster.nodes)} hostname\n`,
     );
   }
