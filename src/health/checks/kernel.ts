@@ -106,7 +106,7 @@ export const kernelChecks: readonly Check[] = [
     matters: "without them users' image files cannot be launched on this node",
     hint: "install the package squashfuse; udev's own rules give /dev/fuse its mode",
     run: ({ config }) => {
-      if (config.store.files !== 'fuse') return pass('not used: [store] files is something else');
+      if (config.store.files !== 'fuse') return pass(`not used: [store] files is "${config.store.files}"`);
       if (findSquashfuse() === undefined) return fail(`${SQUASHFUSE} is not in ${SQUASHFUSE_PLACES.join(', ')}`);
       const device = statSync('/dev/fuse', { throwIfNoEntry: false });
       if (!device) return fail('there is no /dev/fuse');

@@ -86,7 +86,7 @@ function unreadable(directory: string, reason: string): Check {
     reads: directory,
     rule: 'it is a directory that can be read',
     matters: "none of the site's own checks is done",
-    hint: "[health] site_checks is the directory of the site's own checks; empty where there are none",
+    hint: 'mount or make the directory, or correct [health] site_checks, which is empty where there are no such checks',
     run: () => unknown(`the site's own checks are not known: ${directory}: ${reason}`),
   };
 }
