@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { artifacts } from '../cluster/layout.js';
+import { EXPORT_MPI_NETWORK } from '../cluster/mpi.js';
 import { LibraryRoot, type LibraryWords } from '../images/libraries.js';
 import { compileMpi, compileStatic } from '../images/programs.js';
 import { configurations, Site } from './site.js';
@@ -13,9 +14,6 @@ const run = promisify(execFile);
 const shipped = join(import.meta.dirname, '../../share/modules.d');
 
 const NODES = 2;
-
-// As in mpi.test.ts: the cluster's nodes have one kernel, by which UCX takes them for one.
-const NETWORK = 'export UCX_TLS=sysv,self';
 
 type Libraries = readonly (readonly [file: string, words: LibraryWords & { readonly soname: string }])[];
 
@@ -94,7 +92,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     { module: 'mpich', mpi: 'mpich', slurm: 'pmi2', library: 'libmpich.so.12', file: 'libmpich.so.12.2.2' },
     { module: 'openmpi-pmix', mpi: 'openmpi', slurm: 'pmix', library: 'libmpi.so.40', file: 'libmpi.so.40.30.4' },
   ])("the node's MPI takes the place of the image's: $module", async ({ module, mpi, slurm, library, file }) => {
-    const srun = `${NETWORK}; srun --quiet --image=debian --mpi=${slurm} -N2 -n4`;
+    const srun = `${EXPORT_MPI_NETWORK}; srun --quiet --image=debian --mpi=${slurm} -N2 -n4`;
     const [own = '', ...ownLibraries] = await lines(`${srun} ./loaded.${mpi}`);
     expect(own).toBe('ranks 4 sum 4');
     expect(ownLibraries.filter((path) => path.includes('/.berth/'))).toEqual([]);
@@ -202,7 +200,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     });
 
     it('srun --mpi=pmix and --mpi=pmi2 start MPI programs', async () => {
-      const script = `${NETWORK}; srun -n4 --mpi=pmix ./loaded.openmpi; srun -n4 --mpi=pmi2 ./loaded.mpich`;
+      const script = `${EXPORT_MPI_NETWORK}; srun -n4 --mpi=pmix ./loaded.openmpi; srun -n4 --mpi=pmi2 ./loaded.mpich`;
       const said = (await inBatch(script)).filter((line) => !line.startsWith('/'));
       expect(said).toEqual(['ranks 4 sum 4', 'ranks 4 sum 4']);
     });

@@ -1,13 +1,10 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { EXPORT_MPI_NETWORK } from '../cluster/mpi.js';
 import { compile, compileMpi } from '../images/programs.js';
 import { configurations, Site } from './site.js';
 
 const NODES = 3;
-
-// The cluster's nodes have one kernel, by which UCX takes them for one node: it would share memory through /proc and
-// /dev/shm, which nodes do not share. System V memory they do share, so between nodes that is the network.
-const NETWORK = 'export UCX_TLS=sysv,self';
 
 let site: Site;
 beforeAll(async () => {
@@ -36,7 +33,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
     it('reach each other within a node and over two and three', async () => {
       const seen = await lines(`
         ${srun} -N1 -n2 ./exchange.${mpi}
-        ${NETWORK}
+        ${EXPORT_MPI_NETWORK}
         ${srun} -N2 -n4 ./exchange.${mpi}
         ${srun} -N3 -n5 ./exchange.${mpi}`);
       expect(seen).toEqual(['2 ranks: sum 3, ring 1', '4 ranks: sum 10, ring 3', '5 ranks: sum 15, ring 4']);
@@ -44,7 +41,7 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
 
     it('work in a container that a step without MPI has left, step after step, and beside each other', async () => {
       const seen = await lines(`
-        ${NETWORK}
+        ${EXPORT_MPI_NETWORK}
         salloc --quiet -N2 --image=debian bash -c '
           srun --mpi=none -n2 cat /image
           srun --mpi=${slurm} -n2 ./exchange.${mpi}

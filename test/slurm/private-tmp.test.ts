@@ -1,6 +1,7 @@
 // Jobs with a /tmp of their own, by Slurm's job_container/tmpfs: the ranks are in another mount namespace than slurmstepd.
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { EXPORT_MPI_NETWORK } from '../cluster/mpi.js';
 import { privateTmp } from '../cluster/slurm-configuration.js';
 import { compileMpi } from '../images/programs.js';
 import { settled } from './leftovers.js';
@@ -73,12 +74,11 @@ describe.each(configurations(NODES))('with userns = $userns', (configuration) =>
   });
 
   it('PMIx works over nodes, whose sockets are in /tmp', async () => {
-    // Between the cluster's nodes UCX can only use what is the machine's: see mpi.test.ts.
     await site.write(
       'job.sh',
       '#!/bin/bash -e\nsrun -n2 true\nsrun --mpi=pmix -n4 ./exchange\nsrun --mpi=pmix -n4 ./exchange\n',
     );
-    const seen = await lines('UCX_TLS=sysv,self salloc --quiet -N2 --image=debian ./job.sh');
+    const seen = await lines(`${EXPORT_MPI_NETWORK}; salloc --quiet -N2 --image=debian ./job.sh`);
     expect(seen).toEqual(['4 ranks: sum 10, ring 3', '4 ranks: sum 10, ring 3']);
   });
 });

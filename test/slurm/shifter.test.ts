@@ -4,6 +4,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { compile, compileMpi } from '../images/programs.js';
 import type { CommandResult } from '../cluster/command.js';
 import { artifacts } from '../cluster/layout.js';
+import { EXPORT_MPI_NETWORK } from '../cluster/mpi.js';
 import { expectNothingLeft } from './leftovers.js';
 import { configurations, Site } from './site.js';
 
@@ -90,7 +91,7 @@ describe('shifter outside of containers', () => {
     const srun = `srun --quiet --mpi=${slurm}`;
     const seen = await lines(`
       ${srun} -N1 -n2 shifter --image=debian ./exchange.${mpi}
-      export UCX_TLS=sysv,self
+      ${EXPORT_MPI_NETWORK}
       ${srun} -N2 -n4 shifter --image=debian ./exchange.${mpi}`);
     expect(seen).toEqual(['2 ranks: sum 3, ring 1', '4 ranks: sum 10, ring 3']);
   });

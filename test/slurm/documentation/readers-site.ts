@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { debianRootfs } from '../../../scripts/library/rootfs.js';
 import { Cluster } from '../../cluster/cluster.js';
 import { repository } from '../../cluster/layout.js';
+import { MPI_NETWORK } from '../../cluster/mpi.js';
 import { compileMpi } from '../../images/programs.js';
 import { Registry } from '../../registry/registry.js';
 import { expectNothingLeft } from '../leftovers.js';
@@ -32,8 +33,7 @@ const ENVIRONMENT = {
   XDG_RUNTIME_DIR: '/home/alice/run',
   // Two processors: ranks that wait for each other are to let the others run.
   OMPI_MCA_mpi_yield_when_idle: '1',
-  // The nodes have one kernel, by which UCX takes them for one; nodes do not share /proc and /dev/shm (mpi.test.ts).
-  UCX_TLS: 'sysv,self',
+  ...MPI_NETWORK,
 };
 
 export class ReadersSite {
