@@ -12,6 +12,7 @@ import {
 import type { NodeChange, Results } from '../health/index.js';
 import type { Launched, LaunchOrder } from '../launch/index.js';
 import { v1, version } from '../protocol/index.js';
+import { Allowance } from './allowance.js';
 import type { Meters } from './meters.js';
 import { nameWithin } from './people.js';
 
@@ -29,6 +30,9 @@ const MOST_IMAGE = 512;
 
 /** Longest words about a failure in an event, in characters: a user's words may be among them. */
 const MOST_TEXT = 400;
+
+/** Pulls of one user in a minute that are events: more would push out of the journal what else happens on the node. */
+const MOST_PULLS = 60;
 
 /** How long, in milliseconds, the events of a failed launch and of a pull may wait for the user's name. */
 const NAME_LIMIT = 1_000;
@@ -59,6 +63,7 @@ export class Observer {
   readonly #failures = new Set<string>();
   #health: ReadonlyMap<string, Results['findings'][number]> | undefined;
   #lastPull = 0;
+  readonly #toldPulls = new Allowance(MOST_PULLS);
 
   constructor(
     private readonly journal: Journal,
@@ -140,11 +145,13 @@ export class Observer {
    */
   pullBegun(uid: number, name: string, look: () => PullAmount): PullWatch {
     const pull = ++this.#lastPull;
+    const isTold = this.#toldPulls.take(uid, performance.now());
     const image = name.slice(0, MOST_IMAGE);
     // All of its events wait for the one name, so that they stay in order.
     const named = nameWithin(uid, NAME_LIMIT);
     let told = 0;
     const tell = (what: PullEvent['what'], more: Pick<PullEvent, 'digest' | 'error' | 'text'> = {}): void => {
+      if (!isTold) return;
       const amount = look();
       void named.then((user) => {
         const whose = { uid, ...(user === undefined ? {} : { user }) };

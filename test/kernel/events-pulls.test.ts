@@ -8,7 +8,7 @@ import { TestDaemon } from './helpers/daemon.js';
 import { writeLayout } from './helpers/layouts.js';
 import { PullClient } from './helpers/pull-client.js';
 import { projectRoot, Running } from './helpers/programs.js';
-import { TestReader, type Told } from './helpers/web.js';
+import { get, TestReader, type Told } from './helpers/web.js';
 import { nothingUnfinished } from './pull-tools.js';
 
 const cli = join(projectRoot, 'build', 'lib', 'cli.js');
@@ -74,6 +74,18 @@ describe('the event stream', () => {
     const env = { PATH: '/usr/bin:/bin', BERTH_SOCKET: daemon.socket };
     const { stdout } = spawnSync(process.execPath, [cli, 'events'], { encoding: 'utf8', env });
     expect(stdout).toMatch(/ pull +nobody, app:1: failed.*: BERTH_PULL_DIGEST: .*not what the registry announced: /);
+  });
+
+  it("tells of a user's pulls up to 60 a minute, so that others' are not forgotten for them; metrics count all", async () => {
+    const reader = await TestReader.open(place());
+    for (let i = 0; i < 70; i++) await failPull(NOBODY, `app:${i}`);
+    await failPull(OTHER, 'other:1');
+    await expect.poll(() => reader.of('pull').at(-1)).toMatchObject({ uid: OTHER, what: 'failed' });
+    reader.close();
+    const begun = reader.of('pull').filter(({ what }) => what === 'begun');
+    expect(begun.filter(({ uid }) => uid === NOBODY)).toHaveLength(60);
+    const { body } = await get(place(), '/metrics');
+    expect(body).toContain('berth_pulls_total{outcome="BERTH_PULL_DIGEST"} 71\n');
   });
 
   it('tells of a pull whose client went away', async () => {

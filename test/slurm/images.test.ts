@@ -85,7 +85,9 @@ describe('an image that a job runs', () => {
     });
     expect(waiting).toEqual([]);
     const [said = ''] = await lines('berth rmi --force running:1');
-    expect(said).toMatch(new RegExp(`^removed the name running:1; the image stays: in use by job ${job} on `));
+    expect(said).toMatch(
+      new RegExp(`^removed the name running:1; the image sha256:[0-9a-f]{64} stays: in use by job ${job} on `),
+    );
     await setBack(digest);
     for (const host of ['login', 'n1', 'n2']) expect(await collect(host)).not.toContain(digest);
     const { stdout } = await shell(`srun --overlap --jobid=${job} -N2 --image=none cat /proc/self/comm`);

@@ -81,5 +81,5 @@ async function removeOne(reference: string, force: boolean, socket: string): Pro
 
 function inWords({ image, freed, keptFor = '' }: Removal): string {
   if (freed) return `removed ${image.name}, and with it ${size(image.size)}`;
-  return `removed the name ${image.name}; the image stays: ${keptFor}`;
+  return `removed the name ${image.name}; the image ${image.digest} stays: ${keptFor}`;
 }
