@@ -72,6 +72,7 @@ async function start(config: Config, configFile: string | undefined, log: Logger
     config,
     configFile,
     containers: () => registry.all(),
+    eventsFault: () => door.fault,
     report: (done) => log.warn(done),
     onNodeChange: (change) => observer.nodeChanged(change),
     onResults: (results) => observer.healthFound(results),

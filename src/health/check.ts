@@ -57,6 +57,8 @@ export interface Context {
   /** What slurm.conf says; undefined on a node without Slurm. */
   readonly slurm: SlurmFacts | undefined;
   readonly containers: () => readonly Container[];
+  /** Why the configured address is not served, as everybody may know it; undefined when it is. */
+  readonly eventsFault: () => string | undefined;
   /** What a check keeps from run to run while berthd lives. */
   readonly memory: Memory;
 }

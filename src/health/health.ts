@@ -23,6 +23,8 @@ export interface HealthParts {
   /** The file it came from, where not the usual one. */
   readonly configFile: string | undefined;
   readonly containers: () => readonly Container[];
+  /** Why [events] listen is not served, as everybody may know it; undefined when it is. */
+  readonly eventsFault: () => string | undefined;
   /** What was done to the node in Slurm, or could not be, for the log. */
   readonly report: (done: string) => void;
   /** Told when Berth has drained or resumed the node. */
@@ -93,7 +95,7 @@ export class Health {
   }
 
   async #run(): Promise<Results> {
-    const { config, configFile, containers, places = realPlaces } = this.parts;
+    const { config, configFile, containers, eventsFault, places = realPlaces } = this.parts;
     const probe = new ProbeSession(this.#stuck);
     const start = performance.now();
     const time = Date.now();
@@ -102,6 +104,7 @@ export class Health {
         config,
         configFile,
         containers,
+        eventsFault,
         places,
         probe,
         stuck: this.#stuck,

@@ -70,6 +70,19 @@ describe('what is broken about Berth, the kernel and the store', () => {
       },
     },
     {
+      what: "a site's token that others may read, so that nothing is served over the network",
+      found: 'events-address',
+      status: 'warn',
+      text: /^127\.0\.0\.1:9443 is not served: berthd's log has the reason$/,
+      hint: /berth token/,
+      prepare: () => {
+        const token = path('token');
+        writeFileSync(token, 'x'.repeat(32), { mode: 0o644 });
+        daemon.writeConfig(`[events]\nlisten = "127.0.0.1:9443"\ntoken_file = "${token}"\n${SKIP}`);
+        return {};
+      },
+    },
+    {
       what: 'a plugin of another version of Berth',
       found: 'versions',
       text: /spank_berth\.so is 0\.0\.9/,

@@ -43,6 +43,7 @@ export function madeUpNodes(): {
       stuck: new StuckQuestions(),
       slurm: SlurmFacts.read([join(root, 'slurm.conf')]),
       containers: () => [],
+      eventsFault: () => undefined,
       memory: new Memory(),
     };
   }

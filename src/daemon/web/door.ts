@@ -15,8 +15,8 @@ interface Fault {
 export class Door {
   #http: Promise<Http> | undefined;
   #tokens: Tokens | undefined;
-  /** Why nothing is served over the network. */
-  #fault: Fault = { why: 'berthd has only just been started; ask again in a moment', isSecret: false };
+  /** Why nothing is served over the network; undefined when something is. */
+  #fault: Fault | undefined = { why: 'berthd has only just been started; ask again in a moment', isSecret: false };
   #close: () => void = () => undefined;
 
   constructor(private readonly parts: Omit<HttpParts, 'tokens' | 'faultFor'> & { readonly busy: () => void }) {}
@@ -43,6 +43,7 @@ export class Door {
         this.parts.busy,
       );
       this.#tokens = tokens;
+      this.#fault = undefined;
       this.#close = () => server.close();
       log.info({ address, tls: tlsCert !== '' }, 'the node page, metrics and events are served here');
     } catch (error) {
@@ -56,9 +57,13 @@ export class Door {
     this.#close();
   }
 
+  /** Why the configured address is not served, as everybody may know it; undefined when it is. */
+  get fault(): string | undefined {
+    return this.#fault?.isSecret === true ? "berthd's log has the reason" : this.#fault?.why;
+  }
+
   #faultFor({ uid }: Viewer): string {
-    const { why, isSecret } = this.#fault;
-    return isSecret && uid !== 0 ? "berthd's log has the reason" : why;
+    return (uid === 0 ? this.#fault?.why : this.fault) ?? '';
   }
 
   #accept(socket: Socket, way: Way): void {

@@ -99,6 +99,20 @@ export const installationChecks: readonly Check[] = [
     hint: 'berth config check shows every mistake; a valid change is taken up when berthd is restarted',
     run: (context) => checkConfiguration(context),
   },
+  {
+    id: 'events-address',
+    family: 'installation',
+    reads: '[events] listen of berth.toml',
+    rule: 'berthd serves it, where it is set',
+    matters: 'nobody sees the node page, and metrics and events are not collected; launches go on',
+    hint: "as root, berth token tells why, as does berthd's log; then systemctl restart berthd",
+    run: ({ config, eventsFault }) => {
+      const { listen } = config.events;
+      if (listen === '') return pass('nothing is to be served over the network');
+      const fault = eventsFault();
+      return fault === undefined ? pass(`${listen} is served`) : warn(`${listen} is not served: ${fault}`);
+    },
+  },
 ];
 
 async function checkConfiguration({ config, configFile }: Context): Promise<Verdict> {
