@@ -290,7 +290,7 @@ describe('readers of the stream', () => {
     }
     reader.socket.resume();
     await expect.poll(() => reader.end).toBeDefined();
-    expect(privateMemory() - before).toBeLessThan(16 * 1024);
+    expect(privateMemory() - before).toBeLessThan(64 * 1024);
   });
 
   it('who say something are told that nobody listens', async () => {

@@ -3,9 +3,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { account } from '../cluster/accounts.js';
 import type { CaptureOptions } from '../cluster/cluster.js';
 import type { CommandResult } from '../cluster/command.js';
-import { decodeReply, encodeRequest, FrameReader, REPLY_LIMIT, v1 } from '../../src/protocol/index.js';
+import { v1 } from '../../src/protocol/index.js';
 import { settled } from './leftovers.js';
 import { configurations, Site, type Configuration } from './site.js';
+import { askDaemon } from './socket.js';
 
 const RANKS = 4;
 
@@ -36,13 +37,6 @@ interface Listing {
     }[];
   }[];
 }
-
-// Sends the bytes to berthd's socket and prints those of the answer.
-const SEND = `
-  const socket = require('node:net').connect('/run/berth/berthd.sock');
-  socket.write(Buffer.from(process.argv[1], 'hex'));
-  socket.once('data', (bytes) => { console.log(bytes.toString('hex')); socket.destroy(); });
-`;
 
 describe.each(configurations())('with userns = $userns', (configuration: Configuration) => {
   const { node, userns, partition } = configuration;
@@ -255,16 +249,8 @@ describe.each(configurations())('with userns = $userns', (configuration: Configu
   });
 
   describe('the socket', () => {
-    async function ask(user: string, body: Parameters<typeof encodeRequest>[0]): Promise<v1.Reply> {
-      const payload = Buffer.from(encodeRequest(body));
-      const header = Buffer.alloc(4);
-      header.writeUInt32BE(payload.length);
-      const hex = Buffer.concat([header, payload]).toString('hex');
-      const argv = [process.execPath, '-e', SEND, hex];
-      const { stdout } = await site.cluster.exec(node, argv, { user, timeout: 10_000 });
-      const [answer] = new FrameReader(REPLY_LIMIT).push(Buffer.from(stdout.trim(), 'hex'));
-      return decodeReply(answer ?? Buffer.alloc(0));
-    }
+    const ask = (user: string, body: Parameters<typeof askDaemon>[3]): Promise<v1.Reply> =>
+      askDaemon(site, node, user, body);
 
     it("takes from nobody but root the end of a job, or a launch, in anybody's name", async () => {
       const { uid, gid } = account('alice');

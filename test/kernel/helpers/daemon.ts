@@ -101,7 +101,8 @@ export class TestClient {
   #ended = false;
 
   private constructor(readonly socket: Socket) {
-    this.closed = once(socket, 'close');
+    // Also where the connection was reset: once() would fail.
+    this.closed = new Promise((resolve) => socket.once('close', resolve));
     socket.on('data', (chunk: Buffer) => {
       this.#replies.push(...this.#reader.push(chunk).map(decodeReply));
       this.#wake();
