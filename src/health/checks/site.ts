@@ -43,16 +43,12 @@ interface Rule {
  *   drained for one would come back because a file system is not mounted.
  */
 export async function siteChecks(directory: string, probe: ProbeSession, usual = USUAL_SITE_CHECKS): Promise<Check[]> {
-  // At once, as all wait where a server does not answer.
-  const [facts, resolved, named] = await Promise.allSettled([
-    probe.stat(directory),
-    probe.real(directory),
-    probe.list(literally(directory)),
-  ]);
+  // Most nodes have none. Nobody has said that there are checks; a link that leads nowhere says so.
+  if (directory === usual && (await isNamed(directory, probe)) === false) return [];
+  // At once, as both wait where a server does not answer.
+  const [facts, resolved] = await Promise.allSettled([probe.stat(directory), probe.real(directory)]);
   if (facts.status === 'rejected') {
     const isMissing = facts.reason instanceof ProbeFailure && facts.reason.code === 'ENOENT';
-    // Nobody has said that there are checks. A link that leads nowhere says so.
-    if (isMissing && directory === usual && named.status === 'fulfilled' && named.value.length === 0) return [];
     return [unreadable(directory, isMissing ? 'it is not there, or not mounted' : reasonOf(facts.reason))];
   }
   if (!facts.value.isDirectory) return [unreadable(directory, 'it is not a directory')];
@@ -109,6 +105,14 @@ function siteCheck(id: string, file: Listed, open: Listed | undefined): Check {
     hint: `it is the site's own check ${path}`,
     run: (context) => unsafe(file, open) ?? (isRule ? follow(path, context) : run(file, context)),
   };
+}
+
+/** Is there anything of this name, if only a link? Undefined when that could not be found out. */
+async function isNamed(path: string, probe: ProbeSession): Promise<boolean | undefined> {
+  return probe.list(literally(path)).then(
+    (found) => found.length > 0,
+    () => undefined,
+  );
 }
 
 /** A path and all directories above it. */
