@@ -3,9 +3,6 @@
 set -eu
 results=$1
 export OMPI_MCA_mpi_yield_when_idle=1 # four ranks on what may be two cores
-# From host to host, which are one machine: test/cluster/mpi.ts has why.
-export MPI_UCX_TLS=tcp,self OMPI_MCA_pml=ucx OMPI_MCA_opal_common_ucx_tls=any OMPI_MCA_opal_common_ucx_devices=any
-export UCX_LOG_LEVEL=fatal OMPI_MCA_opal_common_ucx_verbose=-1
 
 timed() {
     name=$1

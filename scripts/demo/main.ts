@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Cluster } from '../../test/cluster/cluster.js';
+import { MPI_NETWORK } from '../../test/cluster/mpi.js';
 import { debianRootfs } from '../library/rootfs.js';
 import { median } from '../library/statistics.js';
 
@@ -25,7 +26,7 @@ async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function mustExec(cluster: Cluster, argv: readonly string[], user: string): Promise<string> {
-  const { status, stdout, stderr } = await cluster.exec('login', argv, { user });
+  const { status, stdout, stderr } = await cluster.exec('login', argv, { user, env: MPI_NETWORK });
   if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status ?? 'a signal'}:\n${stdout}${stderr}`);
   return stdout + stderr;
 }

@@ -145,13 +145,12 @@ export class Observer {
    */
   pullBegun(uid: number, name: string, look: () => PullAmount): PullWatch {
     const pull = ++this.#lastPull;
-    const isTold = this.#toldPulls.take(uid, performance.now());
     const image = name.slice(0, MOST_IMAGE);
-    // All of its events wait for the one name, so that they stay in order.
-    const named = nameWithin(uid, NAME_LIMIT);
+    // All of its events wait for the one name, so that they stay in order. Nobody's is asked for that is not told.
+    const named = this.#toldPulls.take(uid, performance.now()) ? nameWithin(uid, NAME_LIMIT) : undefined;
     let told = 0;
     const tell = (what: PullEvent['what'], more: Pick<PullEvent, 'digest' | 'error' | 'text'> = {}): void => {
-      if (!isTold) return;
+      if (!named) return;
       const amount = look();
       void named.then((user) => {
         const whose = { uid, ...(user === undefined ? {} : { user }) };

@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../config/index.js';
 import { readTrusted } from '../modules/trusted.js';
+import { shortHostName } from './checks/slurm.js';
 import { checksIn, inWords, settle, slurmdAbove, type NodeChange } from './drain.js';
 
 /** A drain that the next berthd is to tell of. */
@@ -47,7 +47,7 @@ export async function reportDeadDaemon({ health, daemon }: Config, nodeName: str
   write(file, kept);
   if (slurmd !== '' && slurmd !== before?.slurmd) return undefined;
   if (kept.fails < health.drainAfter) return undefined;
-  const name = nodeName || (hostname().split('.')[0] ?? '');
+  const name = nodeName || shortHostName();
   const tallies = new Map([['daemon', { fails: kept.fails, passes: 0 }]]);
   const history = { tallies, textOf: () => TEXT, absentFor: () => 0 };
   const { change, isDrained, isResumedByOthers } = await settle(name, history, health, wasDrained);

@@ -5,6 +5,7 @@ import { reasonOf } from '../errors/index.js';
 import { v1 } from '../protocol/index.js';
 import { Memory, type Check } from './check.js';
 import { siteChecks } from './checks/site.js';
+import { shortHostName } from './checks/slurm.js';
 import { takeDeadDaemon } from './dead.js';
 import { checksIn, inWords, settle, slurmdAbove, type NodeChange } from './drain.js';
 import { Counted, drainworthy } from './drain-history.js';
@@ -144,7 +145,7 @@ export class Health {
       return;
     }
     this.#telling = true;
-    const name = nodeName || (hostname().split('.')[0] ?? '');
+    const name = nodeName || shortHostName();
     void settle(name, this.#counted, config.health, this.#wasDrained)
       .then(({ node, change, isDrained, isResumedByOthers }) => {
         this.#wasDrained = isDrained;

@@ -36,15 +36,14 @@ interface Rule {
 /**
  * The site's own checks: a file in the directory each, executable or NAME.toml. They run as root, so whoever could write
  * there, or put another directory in its place, would be root: what does not belong to root alone is a finding and is not
- * run. berthd itself reads nothing there:
- * it may be on a server that does not answer.
+ * run. berthd itself reads nothing there: it may be on a server that does not answer.
  *
  * @param usual where the directory may be missing. Elsewhere that does not mean that there are no checks: a node that was
  *   drained for one would come back because a file system is not mounted.
  */
 export async function siteChecks(directory: string, probe: ProbeSession, usual = USUAL_SITE_CHECKS): Promise<Check[]> {
   // Most nodes have none. Nobody has said that there are checks; a link that leads nowhere says so.
-  if (directory === usual && (await isNamed(directory, probe)) === false) return [];
+  if (directory === usual && !(await isNamed(directory, probe))) return [];
   // At once, as both wait where a server does not answer.
   const [facts, resolved] = await Promise.allSettled([probe.stat(directory), probe.real(directory)]);
   if (facts.status === 'rejected') {
@@ -107,11 +106,11 @@ function siteCheck(id: string, file: Listed, open: Listed | undefined): Check {
   };
 }
 
-/** Is there anything of this name, if only a link? Undefined when that could not be found out. */
-async function isNamed(path: string, probe: ProbeSession): Promise<boolean | undefined> {
+/** Is there anything of this name, if only a link? So it is taken to be where that cannot be found out. */
+function isNamed(path: string, probe: ProbeSession): Promise<boolean> {
   return probe.list(literally(path)).then(
     (found) => found.length > 0,
-    () => undefined,
+    () => true,
   );
 }
 

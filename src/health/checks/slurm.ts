@@ -75,9 +75,14 @@ export const slurmChecks: readonly Check[] = [
   },
 ];
 
-/** Slurm's name for this node, as long as nobody has said otherwise: the first part of the host's name. */
+/** Slurm's name for this node, as long as nobody has said otherwise. */
 export function nodeName(): string {
-  return process.env['SLURMD_NODENAME'] ?? hostname().split('.')[0] ?? '';
+  return process.env['SLURMD_NODENAME'] ?? shortHostName();
+}
+
+/** The first part of the host's name. */
+export function shortHostName(): string {
+  return hostname().split('.')[0] ?? '';
 }
 
 function checkCgroups(slurm: SlurmFacts | undefined, places: Places): Verdict {
